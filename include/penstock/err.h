@@ -1,0 +1,104 @@
+/* err: what went wrong, in a form that a person can act on and a role loop can obey.
+ *
+ * Hides: nothing; a `struct err` lives on the caller's stack and is written once, where the error arises, with a complete
+ * message. Its class decides, in the role loop and nowhere else, what happens next; its code is public vocabulary: the
+ * same word stands in the job record, the event, the dead letter, the HTTP answer and the command line's output.
+ *
+ *     struct err err;
+ *     if (store_claim(st, &want, arena, &batch, &err) != 0) {
+ *         if (err.class == ERR_CLASS_RETRY) back_off();
+ *         log_err("worker", &err);
+ *     }
+ */
+#ifndef PENSTOCK_ERR_H
+#define PENSTOCK_ERR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MUSTCHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* What the role loop does with an error. */
+enum err_class {
+    ERR_CLASS_RETRY,  /* back off, acknowledge nothing, try again */
+    ERR_CLASS_REJECT, /* this one command (or job) is refused; go on with the next */
+    ERR_CLASS_FATAL,  /* drain and exit non-zero */
+};
+
+/* The table of every public error: symbol, word on the wire, class, may the producer retry, hint.
+ * docs/protocol.md prints it; a test compares the two. Append; never renumber or rename. */
+#define ERR_TABLE(X)                                                                                                          \
+    X(ERR_MALFORMED_JSON, "malformed_json", REJECT, false, "send one JSON object in UTF-8 without duplicate members")         \
+    X(ERR_TOO_LARGE, "too_large", REJECT, false, "a command is at most 1 MiB: upload big inputs and name them by uri")        \
+    X(ERR_TOO_DEEP, "too_deep", REJECT, false, "nest at most 32 levels")                                                      \
+    X(ERR_STRING_TOO_LONG, "string_too_long", REJECT, false, "a string is at most 256 KiB")                                   \
+    X(ERR_UNKNOWN_TYPE, "unknown_type", REJECT, false, "type is \"create\" or \"cancel\"")                                    \
+    X(ERR_UNKNOWN_MEMBER, "unknown_member", REJECT, false, "remove the member, or put it under \"parameters\"")               \
+    X(ERR_MISSING_MEMBER, "missing_member", REJECT, false, "add the member; schemas/job-command.schema.json lists them")      \
+    X(ERR_INVALID_MEMBER, "invalid_member", REJECT, false, "see the member's type and range in job-command.schema.json")      \
+    X(ERR_INVALID_JOB_ID, "invalid_job_id", REJECT, false, "use 1 to 128 of the characters A-Z a-z 0-9 . _ : -")              \
+    X(ERR_KEY_MISMATCH, "key_mismatch", REJECT, false, "the Kafka key must be the job_id, or be absent")                      \
+    X(ERR_INVALID_CLOUDEVENT, "invalid_cloudevent", REJECT, false, "send CloudEvents 1.0, structured or binary, as JSON")     \
+    X(ERR_TOO_MANY_INPUTS, "too_many_inputs", REJECT, false, "a job has at most 64 inputs")                                   \
+    X(ERR_INVALID_TENSOR, "invalid_tensor", REJECT, false, "the number of elements must be the product of the shape")         \
+    X(ERR_UNSUPPORTED_DATATYPE, "unsupported_datatype", REJECT, false, "use an Open Inference Protocol v2 datatype")          \
+    X(ERR_UNKNOWN_MODEL, "unknown_model", REJECT, false, "`penstock models` lists the models and versions")                   \
+    X(ERR_JOB_CONFLICT, "job_conflict", REJECT, false, "this job_id was used for another job: choose a new one")              \
+    X(ERR_INVALID_TRANSITION, "invalid_transition", REJECT, false, "docs/protocol.md has the table of transitions")           \
+    X(ERR_TOO_LATE, "too_late", REJECT, false, "the job had already ended; its record tells how")                             \
+    X(ERR_INVALID_INPUT, "invalid_input", REJECT, false, "`penstock models` shows the names, shapes and types it takes")      \
+    X(ERR_RESULT_TOO_LARGE, "result_too_large", REJECT, false, "ask for fewer outputs, or raise worker.max_result_bytes")     \
+    X(ERR_MODEL_LOAD_FAILED, "model_load_failed", REJECT, false, "the worker's log and `penstock models` say why")            \
+    X(ERR_EXECUTION_FAILED, "execution_failed", REJECT, true, "the executor's message says why")                              \
+    X(ERR_OUT_OF_MEMORY, "out_of_memory", REJECT, true, "lower max_batch_size or give the worker more memory")                \
+    X(ERR_TIMEOUT, "timeout", REJECT, false, "raise timeout_ms, or give the model more workers")                              \
+    X(ERR_QUEUE_TIMEOUT, "queue_timeout", REJECT, true, "no worker was free in time: add workers or raise the timeout")       \
+    X(ERR_WORKER_LOST, "worker_lost", REJECT, false, "its workers died: the job may be what kills them")                      \
+    X(ERR_CANCELLED, "cancelled", REJECT, false, "the job was cancelled on request")                                          \
+    X(ERR_LEASE_LOST, "lease_lost", REJECT, true, "another worker has the job now; this result is discarded")                 \
+    X(ERR_NOT_FOUND, "not_found", REJECT, false, "check the id; records are kept for the retention time only")                \
+    X(ERR_USAGE, "usage", FATAL, false, "see --help")                                                                         \
+    X(ERR_CONFIG, "invalid_config", FATAL, false, "`penstock config` explains every setting")                                 \
+    X(ERR_STORE_UNAVAILABLE, "store_unavailable", RETRY, true, "is Redis running at store.url?")                              \
+    X(ERR_STORE_FENCED, "store_fenced", RETRY, true, "Redis was restarted or recovered; the process attaches again")          \
+    X(ERR_STORE_UNFIT, "store_unfit", FATAL, false, "docs/operations.md lists the Redis settings that are required")          \
+    X(ERR_STORE_CORRUPT, "store_corrupt", FATAL, false, "`penstock verify` compares Redis with the event log")                \
+    X(ERR_BUS_UNAVAILABLE, "bus_unavailable", RETRY, true, "is Kafka running at kafka.bootstrap.servers?")                    \
+    X(ERR_BUS_FATAL, "bus_fatal", FATAL, false, "the Kafka client must be started afresh")                                    \
+    X(ERR_COMMANDS_LOST, "commands_lost", FATAL, false, "retention deleted unread commands; --accept-lost-commands goes on")  \
+    X(ERR_UNSUPPORTED_MODEL, "unsupported_model", REJECT, false, "the message names the node and operator")                   \
+    X(ERR_NO_DEVICE, "no_device", FATAL, false, "set worker.executor to onnx-cpu, or install a GPU and driver")               \
+    X(ERR_SYSTEM, "system", FATAL, false, "the message carries the operating system's reason")                                \
+    X(ERR_TIMED_OUT_WAITING, "wait_timeout", RETRY, true, "the job goes on; wait again or read its record")
+
+#define X(symbol, word, class, retryable, hint) symbol,
+enum err_code { ERR_NONE = 0, ERR_TABLE(X) ERR_CODE_COUNT };
+#undef X
+
+struct err {
+    enum err_class class;
+    enum err_code code;
+    char msg[512]; /* complete at its origin: "redis EVALSHA ingest: connection reset by peer" */
+};
+
+/* Writes `err` with the class that the table gives `code`. Returns -1, so that a failing function can end in
+ * `return err_set(err, ...)`. `err` may be NULL where the caller does not care. */
+int err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* As err_set, and appends ": " and strerror(errno). */
+int err_set_errno(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Puts "<context>: " before the message that is there. Returns -1. */
+int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+const char *err_code_name(enum err_code code);    /* the word on the wire; "none" for ERR_NONE */
+const char *err_code_hint(enum err_code code);    /* one sentence: what to do about it */
+bool err_code_retryable(enum err_code code);      /* may the same command succeed if sent again? */
+enum err_code err_code_from_name(const char *name); /* ERR_NONE if unknown */
+
+/* For broken invariants: our own mistakes, never for bad input. Kept in release builds; aborts with the place. */
+#define BUG_ON(cond) ((cond) ? err_bug(#cond, __FILE__, __LINE__) : (void)0)
+void err_bug(const char *cond, const char *file, int line) __attribute__((noreturn, cold));
+
+#endif
