@@ -27,7 +27,7 @@ int registry_executor_find(const char *name, const char *plugin_dir, const struc
 /* One version of one model. The knobs are Triton's, from config.json; unknown members there are refused by name. */
 struct model_entry {
     char name[65];
-    char version[21];    /* "1"; "" for a model without version folders (fake) */
+    char version[21];    /* "1"; also of a model without version folders (fake) */
     char backend[33];    /* "onnx" (default) or "fake" */
     char *path;          /* folder of the version */
     int max_batch_size;            /* default 0 */
@@ -40,8 +40,8 @@ struct model_list {
     size_t count;
 };
 
-/* Scans a repository folder. A model with a broken config.json or no usable version is an error that names it, put in
- * `ret_list` no; the others are still found only if the caller scans again without it: a broken repository is refused. */
+/* Scans a repository folder. A model with a broken config.json or no usable version is an error that names it, and the
+ * whole repository is refused; *ret_list is then untouched. Owns: caller ends it with registry_models_done. */
 int registry_models_scan(const char *repository, struct model_list *ret_list, struct err *err) MUSTCHECK;
 void registry_models_done(struct model_list *list);
 
