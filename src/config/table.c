@@ -1,0 +1,130 @@
+/* The one table of settings. Everything else follows from it: parsing and ranges, the environment's names, `penstock
+ * config`, and docs/configuration.md, which `penstock config --markdown` prints and a test compares. Whoever adds a row
+ * regenerates that page. A name once released is not reused for another meaning. The unit of a number is the end of its
+ * name: _ms, _bytes; a bare name is a count. */
+#include <string.h>
+
+#include "config_internal.h"
+
+#define DAY_MS  86400000LL
+#define YEAR_MS (366 * DAY_MS)
+
+#define INT(n, d, lo, hi, text)                                                                                        \
+    { .name = n, .type = CONFIG_INT, .def = d, .min = lo, .max = hi, .doc = text }
+#define BOOL(n, d, text)                                                                                               \
+    { .name = n, .type = CONFIG_BOOL, .def = d, .doc = text }
+#define STRING(n, d, text)                                                                                             \
+    { .name = n, .type = CONFIG_STRING, .def = d, .doc = text }
+#define URL(n, d, text)                                                                                                \
+    { .name = n, .type = CONFIG_STRING, .def = d, .is_url = true, .doc = text }
+#define CHOICE(n, d, all, text)                                                                                        \
+    { .name = n, .type = CONFIG_CHOICE, .def = d, .choices = all, .doc = text }
+
+const struct config_section config__sections[] = {
+    {"bus", "Kafka topics and the consumer group."},
+    {"store", "Redis, which holds the job records and queues."},
+    {"jobs", "Limits that a job has when its command does not set its own."},
+    {"ingest", "From the command topic into the store."},
+    {"relay", "From the store's outbox to the events topic."},
+    {"sweeper", "Deadlines: retries, timeouts, leases, retention."},
+    {"models", "What there is to run."},
+    {"worker", "The processes that run jobs."},
+    {"artifacts", "Files that inputs name by uri."},
+    {"log", "Lines on standard error."},
+};
+const size_t config__section_count = sizeof config__sections / sizeof config__sections[0];
+
+const struct config_setting config__table[] = {
+    STRING("bus.commands_topic", "penstock.commands", "Topic that job commands are read from."),
+    STRING("bus.control_topic", "penstock.control",
+           "Topic for cancel commands. It is read even while the command topic is paused, so that a cancel overtakes a "
+           "backlog."),
+    STRING("bus.events_topic", "penstock.events", "Topic that every transition of every job is published to."),
+    STRING("bus.dlq_topic", "penstock.commands.dlq",
+           "Dead-letter topic: refused commands, with the reason and where they stood."),
+    STRING("bus.group", "penstock",
+           "Consumer group of the control processes; they share the command partitions through it."),
+    STRING("bus.group_instance_id", "",
+           "Static membership: a name of this control process that outlives restarts, so that a quick restart moves no "
+           "partitions. Empty: dynamic membership."),
+    INT("bus.partitions", "4", 1, 10000,
+        "Partitions of topics that Penstock creates; existing topics stay as they are."),
+    INT("bus.replication", "1", 1, 100, "Replication factor of topics that Penstock creates; 3 on a real cluster."),
+    BOOL("bus.create_topics", "true", "Create the topics that are missing when a control process starts."),
+    BOOL(
+        "bus.accept_lost_commands", "false",
+        "Go on when Kafka's retention has deleted commands that were never read. Otherwise a control process stops and "
+        "names the exact range."),
+
+    URL("store.url", "redis://127.0.0.1:6379", "Redis: redis://[user[:password]@]host[:port][/db] or unix:///path."),
+    STRING("store.prefix", "penstock:", "Put before every key, so that several installations can share one Redis."),
+    INT("store.timeout_ms", "5000", 1, 3600000, "Longest wait for a connection or an answer."),
+    INT("store.retention_ms", "604800000", 0, YEAR_MS * 100,
+        "How long the record of an ended job is kept; 0: for ever."),
+    INT("store.tombstone_ms", "86400000", 1000, YEAR_MS,
+        "How long a cancel that arrived before its create is remembered."),
+
+    INT("jobs.max_attempts", "3", 1, 1000, "Runs that a job gets when they fail in a way that may be retried."),
+    INT("jobs.max_crashes", "3", 1, 1000,
+        "A job whose worker died this often fails as worker_lost: it may be what kills them."),
+    INT("jobs.timeout_ms", "300000", 1, YEAR_MS, "Longest time of one run."),
+    INT("jobs.queue_timeout_ms", "86400000", 1, YEAR_MS,
+        "Longest time in the queue before a job fails as queue_timeout."),
+    INT("jobs.retry_backoff_ms", "1000", 0, DAY_MS,
+        "Wait before the second attempt; it doubles with each further one, and jitter is added."),
+    INT("jobs.retry_backoff_max_ms", "300000", 0, DAY_MS, "The wait between attempts grows no longer than this."),
+
+    INT("ingest.batch", "128", 1, 10000, "Most commands that enter the store in one atomic step."),
+
+    INT("relay.lease_ms", "10000", 1000, 3600000,
+        "One relay publishes at a time; when it dies, another takes over after this."),
+    INT("relay.batch", "64", 1, 10000, "Most outbox entries that are read in one step."),
+
+    INT("sweeper.batch", "100", 1, 10000, "Most due deadlines that are handled in one atomic step."),
+
+    STRING("models.repository", "models",
+           "Folder of models, laid out as Triton's: <name>/<version>/model.onnx, with an optional <name>/config.json."),
+
+    INT("worker.count", "1", 0, 1024, "Worker processes that `penstock serve` starts and watches; 0: none."),
+    STRING("worker.executor", "onnx-cpu",
+           "Executor that runs models of the backend \"onnx\": onnx-cpu, or a plug-in such as onnx-cuda. Models of the "
+           "backend \"fake\" always run in the fake executor."),
+    INT("worker.device", "0", 0, 1023, "Ordinal of the GPU that the first worker uses; ignored by CPU executors."),
+    INT("worker.threads", "1", 0, 1024, "CPU threads of one run; 0: the executor's choice."),
+    INT("worker.lease_ms", "15000", 1000, 3600000,
+        "A job whose worker has been silent for this long is given to another one. Leases are renewed at a third of "
+        "it."),
+    INT("worker.grace_ms", "5000", 0, 3600000,
+        "A run that was told to stop (cancel, timeout, lost lease, shutdown) has this long before its process is "
+        "ended."),
+    INT("worker.prefetch_below_ms", "50", 0, 60000,
+        "The next batch is claimed ahead when a run usually takes less than this; 0: never ahead."),
+    STRING("worker.plugin_dir", "",
+           "Folder of executor plug-ins (libpenstock_<name>.so). Empty: beside the binary, then the library path."),
+    INT("worker.max_result_bytes", "65536", 1, 786432,
+        "Largest result document; a larger one fails the job as result_too_large. It travels in an event, which has to "
+        "fit Kafka's 1 MiB."),
+
+    STRING("artifacts.root", "",
+           "Folder under which input files named by uri must lie. Empty: inputs by uri are refused."),
+
+    CHOICE("log.level", "info", "debug|info|warn|error|off", "Least important level that is written."),
+    CHOICE("log.format", "text", "text|json", "Lines for people, or one JSON object a line."),
+};
+const size_t config__table_count = sizeof config__table / sizeof config__table[0];
+
+const struct config_exempt config__exempt[] = {
+    {"PENSTOCK_CONFIG", false, "the configuration file, where -c names none"},
+    {"PENSTOCK_SOURCE_DIR", false, "tests: the source tree"},
+    {"PENSTOCK_BUILD_DIR", false, "tests: the build tree"},
+    {"PENSTOCK_KAFKA_HOME", false, "tests and scripts: where Apache Kafka is unpacked"},
+    {"PENSTOCK_SHARED_MODELS", false, "tests: a folder of further models"},
+    {"PENSTOCK_TEST_", true, "tests: switches of single tests"},
+};
+const size_t config__exempt_count = sizeof config__exempt / sizeof config__exempt[0];
+
+int config__find(const char *name) {
+    for (size_t i = 0; i < config__table_count; i++)
+        if (strcmp(config__table[i].name, name) == 0) return (int)i;
+    return -1;
+}
