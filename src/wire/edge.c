@@ -1,0 +1,24 @@
+/* Small services for the edges, which have no JSON library of their own: the command line and HTTP. */
+#include "wire_internal.h"
+
+#include <string.h>
+
+int wire_object_merge(const char *json, size_t len, const struct wire_member *members, size_t count, struct buf *out,
+                      struct err *err) {
+    json_t *root = wire__json_load(json, len, &wire__limits_document, err);
+    if (!root) return -1;
+    int rc = -1;
+    for (size_t i = 0; i < count; i++) {
+        json_error_t error;
+        json_t *value = json_loads(members[i].json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+        if (!value || json_object_set_new(root, members[i].name, value) != 0) {
+            err_set(err, ERR_MALFORMED_JSON, "%.100s: %s", members[i].name, value ? "not a name in UTF-8" : error.text);
+            goto out;
+        }
+    }
+    wire__put_json(out, root);
+    rc = 0;
+out:
+    json_decref(root);
+    return rc;
+}
