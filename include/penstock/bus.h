@@ -1,7 +1,7 @@
 /* bus: Kafka, as the rest of Penstock sees it. The only user of librdkafka is src/bus/.
  *
  * Consumers and producers are vtables, so that a simulation can put a model broker in their place; bus_kafka_* make the
- * real ones. A message's bytes are borrowed from the batch until bus_batch_release.
+ * real ones. A message's bytes are borrowed from the batch until bus_batch_release, which must come before bus_consumer_free.
  *
  *     struct bus_batch batch = {0};
  *     if (bus_poll(consumer, 256, 100, &batch, &err) != 0) return -1;
@@ -53,7 +53,8 @@ struct bus_position {
     int64_t offset; /* the next one to read */
 };
 
-/* What the user of a group consumer decides on assignment. Called from within bus_poll, on its thread. */
+/* What the user of a group consumer decides on assignment. Called from within bus_poll, on its thread, never from
+ * bus_consumer_free. */
 struct bus_assign_ops {
     void *self;
     /* For each position (offset = BUS_OFFSET_BEGINNING on entry) writes where reading starts. `low[i]` and `high[i]` are
@@ -74,7 +75,8 @@ struct bus_consumer {
     const struct bus_consumer_ops *ops;
 };
 
-/* Up to `max` messages, waiting up to timeout_ms for the first (then a few ms for more). 0 messages is no error. */
+/* Up to `max` messages, waiting up to timeout_ms for the first (then a few ms for more). 0 messages is no error. *ret must be
+ * {0} or released. While no broker can be reached each call that gets nothing is RETRY bus_unavailable, and may take a second. */
 int bus_poll(struct bus_consumer *con, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err) MUSTCHECK;
 /* Commits to the consumer group, asynchronously: for lag metrics only; truth is the offset in the store. */
 int bus_commit(struct bus_consumer *con, const struct bus_position *positions, size_t count, struct err *err) MUSTCHECK;
@@ -95,7 +97,8 @@ struct bus_out {
     uint64_t tag; /* comes back with the delivery */
 };
 
-/* Told for every message, in whatever order Kafka answered: err NULL = stored by all in-sync replicas (acks=all). */
+/* Told for every message, in whatever order Kafka answered: err NULL = stored by all in-sync replicas (acks=all). After an
+ * error a later message may still be stored: who needs an unbroken order frees the producer at the first one. */
 typedef void bus_delivered_fn(void *self, uint64_t tag, const struct err *err);
 
 struct bus_producer;
@@ -108,7 +111,8 @@ struct bus_producer {
     const struct bus_producer_ops *ops;
 };
 
-/* Queues one message. RETRY with ERR_BUS_UNAVAILABLE when the queue is full: poll, then try again. */
+/* Queues one message. RETRY with ERR_BUS_UNAVAILABLE when the queue is full: poll, then try again. ERR_TOO_LARGE (REJECT) for
+ * a message over message.max.bytes. */
 int bus_produce(struct bus_producer *prod, const struct bus_out *msg, struct err *err) MUSTCHECK;
 /* Serves delivery reports for up to timeout_ms. -1 on a fatal producer error: free it and start afresh. */
 int bus_producer_poll(struct bus_producer *prod, int timeout_ms, struct err *err) MUSTCHECK;

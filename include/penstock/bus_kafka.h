@@ -35,6 +35,10 @@ int bus_kafka_group_consumer(const struct bus_kafka_config *cfg, const char *gro
 int bus_kafka_reader(const struct bus_kafka_config *cfg, const char *topic, int64_t from, struct bus_consumer **ret,
                      struct bus_position **ret_ends, size_t *ret_end_count, struct err *err) MUSTCHECK;
 
+/* Has this reader read, in every partition, all that was there when it was opened? Offsets at the end that are never delivered
+ * (transaction markers, aborted messages) count as read: so ask this, and do not compare offsets with ret_ends. */
+bool bus_kafka_reader_caught_up(const struct bus_consumer *reader);
+
 /* An idempotent producer with acks=all. `on_delivered` runs inside bus_producer_poll, on its caller's thread. */
 int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_delivered, void *self,
                        struct bus_producer **ret, struct err *err) MUSTCHECK;

@@ -1,0 +1,245 @@
+/* A member of a consumer group whose reading positions are decided elsewhere (the store), not by Kafka's committed
+ * offsets.
+ *
+ * librdkafka announces new partitions in a callback from within polling and then waits until the application has called
+ * rd_kafka_incremental_assign; heartbeats go on meanwhile. Deciding where to start needs the broker (the log's ends)
+ * and the store, and either may be away. So the callback only notes the partitions as pending; the poll settles them
+ * outside the callback, and if that fails returns the error and tries again by the next poll. Nothing of a pending
+ * partition is read.
+ *
+ * While an assignment is pending, polls return errors and read nothing, not even of the partitions that were there
+ * before: the store is the cause and would refuse those messages too. They still touch librdkafka's queue, with room
+ * for no message, because a member that does not poll for max.poll.interval.ms is thrown out of the group.
+ *
+ * No second rebalance comes before incremental_assign was called (librdkafka defers it): that is why one pending list
+ * is enough, and why bus_consumer_free has to settle it, somehow, before closing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus_internal.h"
+#include "penstock/clock.h"
+#include "penstock/mem.h"
+
+struct group_consumer {
+    struct bus_consumer base;
+    struct bus__inbox inbox;
+    struct bus_assign_ops assign;
+    rd_kafka_topic_partition_list_t *pending; /* assigned by the group, not yet by us; NULL: nothing */
+    char **paused_topics;
+    size_t paused_count;
+    bool closing;
+};
+
+/* --- rebalancing ---------------------------------------------------------------------------------------------------
+ */
+
+static struct bus_position *positions_of(const rd_kafka_topic_partition_list_t *list) {
+    struct bus_position *positions = mem_calloc((size_t)list->cnt, sizeof *positions);
+    for (int i = 0; i < list->cnt; i++)
+        positions[i] = (struct bus_position){list->elems[i].topic, list->elems[i].partition, list->elems[i].offset};
+    return positions;
+}
+
+static void note_failure(struct bus__inbox *inbox, rd_kafka_error_t *error, const char *what) {
+    if (!error) return;
+    if (!inbox->failed) {
+        bus__client_fail(&inbox->client, rd_kafka_error_code(error), &inbox->failure, "%s: %s", what,
+                         rd_kafka_error_string(error));
+        inbox->failed = true;
+    }
+    rd_kafka_error_destroy(error);
+}
+
+static void revoke(struct group_consumer *con, rd_kafka_topic_partition_list_t *list) {
+    if (con->assign.revoked && !con->closing && list->cnt > 0) {
+        rd_kafka_position(con->inbox.client.rk, list);
+        struct bus_position *positions = positions_of(list);
+        con->assign.revoked(con->assign.self, positions, (size_t)list->cnt);
+        free(positions);
+    }
+    note_failure(&con->inbox, rd_kafka_incremental_unassign(con->inbox.client.rk, list), "giving partitions back");
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                         void *opaque) {
+    /* The opaque is the client, which is the inbox's first member. */
+    struct bus__inbox *inbox = opaque;
+    struct group_consumer *con = (struct group_consumer *)((char *)inbox - offsetof(struct group_consumer, inbox));
+    BUG_ON(con->pending);
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        con->pending = rd_kafka_topic_partition_list_copy(list);
+        rd_kafka_queue_yield(inbox->queue); /* ends the wait for a message: the poll settles this first */
+    } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        revoke(con, list);
+    } else {
+        rd_kafka_assign(rk, NULL); /* the rebalance failed; the group starts another */
+    }
+}
+
+static bool is_paused(const struct group_consumer *con, const char *topic) {
+    for (size_t i = 0; i < con->paused_count; i++)
+        if (strcmp(con->paused_topics[i], topic) == 0) return true;
+    return false;
+}
+
+/* Pauses or resumes what of `list` belongs to `topic` (NULL: to any paused topic). */
+static int set_paused(struct group_consumer *con, const rd_kafka_topic_partition_list_t *list, const char *topic,
+                      bool paused, struct err *err) {
+    rd_kafka_topic_partition_list_t *some = rd_kafka_topic_partition_list_new(list->cnt);
+    for (int i = 0; i < list->cnt; i++) {
+        const char *name = list->elems[i].topic;
+        if (topic ? strcmp(name, topic) == 0 : is_paused(con, name))
+            rd_kafka_topic_partition_list_add(some, name, list->elems[i].partition);
+    }
+    rd_kafka_t *rk = con->inbox.client.rk;
+    rd_kafka_resp_err_t code = paused ? rd_kafka_pause_partitions(rk, some) : rd_kafka_resume_partitions(rk, some);
+    rd_kafka_topic_partition_list_destroy(some);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+    return bus__client_fail(&con->inbox.client, code, err, "%s partitions", paused ? "pausing" : "resuming");
+}
+
+/* Asks the user of the consumer where to start reading; writes it into the pending list. */
+static int decide_offsets(struct group_consumer *con, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = con->pending;
+    size_t count = (size_t)list->cnt;
+    int64_t *low = mem_calloc(count, sizeof *low), *high = mem_calloc(count, sizeof *high);
+    struct bus_position *positions = positions_of(list);
+    int rc = -1;
+    for (size_t i = 0; i < count; i++) {
+        positions[i].offset = BUS_OFFSET_BEGINNING;
+        if (bus__client_watermarks(&con->inbox.client, positions[i].topic, positions[i].partition, &low[i], &high[i],
+                                   err) != 0)
+            goto out;
+    }
+    if (con->assign.assigned(con->assign.self, positions, low, high, count, err) != 0) goto out;
+    for (size_t i = 0; i < count; i++) list->elems[i].offset = positions[i].offset;
+    rc = 0;
+out:
+    free(low);
+    free(high);
+    free(positions);
+    return rc;
+}
+
+static int settle_pending(struct group_consumer *con, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = con->pending;
+    if (!list) return 0;
+    if (list->cnt > 0 && decide_offsets(con, err) != 0) {
+        rd_kafka_message_t *none;
+        rd_kafka_consume_batch_queue(con->inbox.queue, 0, &none, 0); /* counts as polling, takes nothing */
+        return -1;
+    }
+    con->pending = NULL;
+    note_failure(&con->inbox, rd_kafka_incremental_assign(con->inbox.client.rk, list), "taking partitions");
+    int rc = set_paused(con, list, NULL, true, err);
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
+/* --- the vtable ----------------------------------------------------------------------------------------------------
+ */
+
+static int on_event(void *self, const rd_kafka_message_t *event, struct err *err) {
+    struct group_consumer *con = self;
+    if (event->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
+        return bus__inbox_fail_out_of_range(&con->inbox, event, ERR_COMMANDS_LOST, err);
+    return bus__client_fail_event(&con->inbox.client, event, err);
+}
+
+static int group_poll(struct bus_consumer *base, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err) {
+    struct group_consumer *con = (struct group_consumer *)base;
+    int64_t deadline_ms = clock_mono_ms(&clock_system) + timeout_ms;
+    for (;;) {
+        if (settle_pending(con, err) != 0) return -1;
+        int64_t left_ms = deadline_ms - clock_mono_ms(&clock_system);
+        if (bus__inbox_poll(&con->inbox, max, left_ms > 0 ? (int)left_ms : 0, on_event, con, ret, err) != 0) return -1;
+        if (ret->count > 0 || left_ms <= 0) return 0;
+    }
+}
+
+static int group_commit(struct bus_consumer *base, const struct bus_position *positions, size_t count,
+                        struct err *err) {
+    struct group_consumer *con = (struct group_consumer *)base;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset =
+            positions[i].offset;
+    rd_kafka_resp_err_t code = rd_kafka_commit(con->inbox.client.rk, list, /* async */ 1);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+    return bus__client_fail(&con->inbox.client, code, err, "commit");
+}
+
+static void remember_paused(struct group_consumer *con, const char *topic, bool paused) {
+    for (size_t i = 0; i < con->paused_count; i++) {
+        if (strcmp(con->paused_topics[i], topic) != 0) continue;
+        if (paused) return;
+        free(con->paused_topics[i]);
+        con->paused_topics[i] = con->paused_topics[--con->paused_count];
+        return;
+    }
+    if (!paused) return;
+    con->paused_topics = mem_realloc(con->paused_topics, (con->paused_count + 1) * sizeof *con->paused_topics);
+    con->paused_topics[con->paused_count++] = mem_strdup(topic);
+}
+
+static int group_pause(struct bus_consumer *base, const char *topic, bool paused, struct err *err) {
+    struct group_consumer *con = (struct group_consumer *)base;
+    remember_paused(con, topic, paused);
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_resp_err_t code = rd_kafka_assignment(con->inbox.client.rk, &list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return bus__client_fail(&con->inbox.client, code, err, "assignment");
+    int rc = set_paused(con, list, topic, paused, err);
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
+static void group_free(struct bus_consumer *base) {
+    struct group_consumer *con = (struct group_consumer *)base;
+    con->closing = true;
+    if (con->pending) { /* librdkafka closes only after it got its answer; nothing is read any more */
+        note_failure(&con->inbox, rd_kafka_incremental_assign(con->inbox.client.rk, con->pending), "taking partitions");
+        rd_kafka_topic_partition_list_destroy(con->pending);
+        con->pending = NULL;
+    }
+    if (con->inbox.queue) rd_kafka_queue_destroy(con->inbox.queue);
+    if (con->inbox.client.rk) rd_kafka_consumer_close(con->inbox.client.rk);
+    bus__client_close(&con->inbox.client);
+    for (size_t i = 0; i < con->paused_count; i++) free(con->paused_topics[i]);
+    free(con->paused_topics);
+    free(con);
+}
+
+static const struct bus_consumer_ops group_ops = {
+    .poll = group_poll, .commit = group_commit, .pause = group_pause, .free = group_free};
+
+static int subscribe(struct group_consumer *con, const char *const *topics, size_t count, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(con->inbox.client.rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+    return bus__client_fail(&con->inbox.client, code, err, "subscribe");
+}
+
+int bus_kafka_group_consumer(const struct bus_kafka_config *cfg, const char *group, const char *group_instance_id,
+                             const char *const *topics, size_t topic_count, const struct bus_assign_ops *assign,
+                             struct bus_consumer **ret, struct err *err) {
+    rd_kafka_conf_t *conf;
+    if (bus__conf_new(cfg, &conf, err) != 0) return -1;
+    bus__conf_set(conf, "group.id", group);
+    if (group_instance_id) bus__conf_set(conf, "group.instance.id", group_instance_id);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    struct group_consumer *con = mem_calloc(1, sizeof *con);
+    con->base.ops = &group_ops;
+    con->assign = *assign;
+    if (bus__client_open(&con->inbox.client, RD_KAFKA_CONSUMER, conf, err) != 0) goto fail;
+    rd_kafka_poll_set_consumer(con->inbox.client.rk); /* errors come out of the one queue that we poll */
+    con->inbox.queue = rd_kafka_queue_get_consumer(con->inbox.client.rk);
+    if (subscribe(con, topics, topic_count, err) != 0) goto fail;
+    *ret = &con->base;
+    return 0;
+fail:
+    group_free(&con->base);
+    return -1;
+}
