@@ -72,6 +72,7 @@ void wire__put_double(struct buf *out, double value) {
             }
         }
     char text[32];
+    /* 15 digits survive any double, so fewer cannot be shorter text, save for subnormals, where it does not matter. */
     for (int precision = 15; precision <= 17; precision++) {
         snprintf(text, sizeof text, "%.*g", precision, value);
         if (strtod(text, NULL) == value) break;

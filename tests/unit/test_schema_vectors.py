@@ -1,0 +1,149 @@
+"""The schemas and the decoder give the same verdict.
+
+tests/vectors/command is run through src/wire by test_wire_vectors.c; this runs the same messages through
+schemas/job-command.schema.json. The events and records in tests/vectors, which test_wire_event.c compares with what
+src/wire writes, must be valid by their schemas. Format and the meaning of "schema" in a vector: tests/vectors/README.md.
+"""
+import base64
+import copy
+import json
+import os
+import pathlib
+import re
+import sys
+
+try:
+    import jsonschema
+except ImportError:
+    print("SKIP: python3-jsonschema is not installed")
+    sys.exit(77)
+
+ROOT = pathlib.Path(os.environ.get("PENSTOCK_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
+VECTORS = ROOT / "tests" / "vectors"
+
+# The codes that can be raised by what a schema does not see. tests/vectors/README.md says why for each.
+BLIND_CODES = {"malformed_json", "too_large", "too_deep", "string_too_long", "key_mismatch", "invalid_cloudevent",
+               "invalid_tensor", "invalid_member"}
+
+
+def ecma_pattern(validator, pattern, instance, schema):
+    """Schema patterns are ECMA-262, where $ is the end and nothing else; Python's also stands before a last newline."""
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": ecma_pattern})
+
+
+def load_schemas():
+    schemas = {}
+    for path in sorted((ROOT / "schemas").glob("*.schema.json")):
+        schema = json.loads(path.read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        schemas[path.name] = schema
+    store = {schema["$id"]: schema for schema in schemas.values()}
+    return {name: Validator(schema, resolver=jsonschema.RefResolver(schema["$id"], schema, store=store))
+            for name, schema in schemas.items()}
+
+
+def refuse_constant(word):
+    raise ValueError(f"{word} is not JSON")
+
+
+def message_bytes(vector):
+    if "value_base64" in vector:
+        return base64.b64decode(vector["value_base64"])
+    if "value_parts" in vector:
+        return "".join(part["text"] * part["times"] for part in vector["value_parts"]).encode()
+    value = vector["value"]
+    return (value if isinstance(value, str) else json.dumps(value)).encode()
+
+
+def extract_command(vector, value):
+    """The command within a CloudEvent, with the type and job_id that the envelope carries for it."""
+    headers = {name.lower(): text for name, text in vector.get("headers", {}).items()}
+    if headers.get("content-type", "").startswith("application/cloudevents+json") or (
+            isinstance(value, dict) and "specversion" in value):
+        envelope, command = value, value.get("data")
+    elif "ce_type" in headers:
+        envelope, command = {"type": headers["ce_type"], "subject": headers.get("ce_subject")}, value
+    else:
+        return value
+    if isinstance(command, dict):
+        command = copy.copy(command)
+        if "type" in envelope:
+            command.setdefault("type", str(envelope["type"]).removeprefix("penstock.job."))
+        if envelope.get("subject") is not None:
+            command.setdefault("job_id", envelope["subject"])
+    return command
+
+
+def schema_verdict(vector, validator):
+    try:
+        value = json.loads(message_bytes(vector).decode("utf-8"), parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        return "not-json"
+    return "valid" if validator.is_valid(extract_command(vector, value)) else "invalid"
+
+
+def check_command(vector, validator):
+    """None, or what is wrong with the vector, the schema or the decoder."""
+    expect, mark, verdict = vector["expect"], vector["schema"], schema_verdict(vector, validator)
+    if mark == "blind":
+        if expect not in BLIND_CODES:
+            return f"marked blind, but a schema can see every {expect}"
+        wanted = "valid"
+    else:
+        wanted = mark
+        if (mark == "valid") != (expect == "accept"):
+            return f"expects {expect}, so it cannot be marked {mark}"
+    if verdict != wanted:
+        return f"expects {expect}, marked {mark}, but the schema says {verdict}"
+    return None
+
+
+def check_documents(folder, validator):
+    """Every document is valid, and stops being so with a member that is unknown."""
+    paths = sorted((VECTORS / folder).glob("*.json"))
+    problems = [] if len(paths) >= 5 else [f"{folder}: only {len(paths)} documents"]
+    for path in paths:
+        document = json.loads(path.read_text(), parse_constant=refuse_constant)
+        problems += [f"{folder}/{path.name}: {error.json_path}: {error.message}" for error in
+                     validator.iter_errors(document)]
+        if validator.is_valid({**document, "surprise": 1}):
+            problems.append(f"{folder}/{path.name}: the schema lets an unknown member pass")
+    return problems
+
+
+def check_error_codes(schema):
+    """The schema's list of codes is err.h's."""
+    table = re.findall(r'X\(ERR_\w+, "(\w+)"', (ROOT / "include/penstock/err.h").read_text())
+    if schema["$defs"]["error_code"]["enum"] == table:
+        return []
+    return [f"job-event.schema.json: error_code differs from err.h: "
+            f"{set(schema['$defs']['error_code']['enum']) ^ set(table) or 'order'}"]
+
+
+def main():
+    validators = load_schemas()
+    paths = sorted((VECTORS / "command").glob("*.json"))
+    problems = [] if len(paths) >= 40 else [f"only {len(paths)} command vectors"]
+    blind = set()
+    for path in paths:
+        vector = json.loads(path.read_text())
+        problem = check_command(vector, validators["job-command.schema.json"])
+        if problem:
+            problems.append(f"command/{path.name}: {problem}")
+        if vector["schema"] == "blind":
+            blind.add(vector["expect"])
+    if blind != BLIND_CODES:
+        problems.append(f"codes listed as blind without a vector: {BLIND_CODES - blind}")
+    problems += check_documents("event", validators["job-event.schema.json"])
+    problems += check_documents("record", validators["job-record.schema.json"])
+    problems += check_error_codes(validators["job-event.schema.json"].schema)
+    print("\n".join(problems) or f"{len(paths)} command vectors agree with the schema")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
