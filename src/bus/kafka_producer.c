@@ -50,8 +50,8 @@ static int producer_produce(struct bus_producer *base, const struct bus_out *msg
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return 0; /* the headers are librdkafka's now */
     if (headers) rd_kafka_headers_destroy(headers);
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-        return err_set(err, ERR_BUS_UNAVAILABLE, "kafka produce to %s: the queue of %d unsent messages is full",
-                       msg->topic, rd_kafka_outq_len(prod->client.rk));
+        return err_set(err, ERR_BUS_UNAVAILABLE, "kafka produce to %s: the queue of unsent messages is full",
+                       msg->topic);
     return bus__client_fail(&prod->client, code, err, "produce to %s", msg->topic);
 }
 
