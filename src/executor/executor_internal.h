@@ -6,6 +6,7 @@
 #include "penstock/executor.h"
 
 extern const struct executor_ops executor__fake;     /* fake.c */
+extern const struct executor_ops executor__onnx_cpu; /* onnx_cpu.c */
 
 /* Writes *err with `code`'s word and whether it may be retried, as the table says. Returns -1. */
 int executor__error(struct executor_error *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);

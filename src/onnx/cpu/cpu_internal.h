@@ -1,0 +1,75 @@
+/* Shared by the CPU kernels: each operator's two functions, and what more than one of them uses. */
+#ifndef PENSTOCK_ONNX_CPU_INTERNAL_H
+#define PENSTOCK_ONNX_CPU_INTERNAL_H
+
+#include "../onnx_internal.h"
+
+#define OP_INFER(name) int onnx__##name##_infer(struct onnx__step *step, struct err *err)
+#define OP_RUN(name)   int onnx__##name##_run(const struct onnx__step *step, struct err *err)
+
+OP_INFER(same); /* output 0 is as input 0 */
+OP_INFER(binary);
+OP_RUN(add);
+OP_RUN(sub);
+OP_RUN(mul);
+OP_RUN(div);
+OP_RUN(relu);
+OP_RUN(sigmoid);
+OP_RUN(tanh);
+OP_INFER(clip);
+OP_RUN(clip);
+OP_INFER(conv);
+OP_RUN(conv);
+OP_INFER(pool);
+OP_RUN(max_pool);
+OP_RUN(average_pool);
+OP_INFER(global_average_pool);
+OP_RUN(global_average_pool);
+OP_INFER(matmul);
+OP_RUN(matmul);
+OP_INFER(gemm);
+OP_RUN(gemm);
+OP_INFER(batch_norm);
+OP_RUN(batch_norm);
+OP_INFER(softmax);
+OP_RUN(softmax);
+OP_RUN(log_softmax);
+OP_INFER(constant);
+OP_RUN(constant);
+OP_INFER(dropout);
+OP_RUN(dropout);
+OP_INFER(reshape);
+OP_INFER(flatten);
+OP_INFER(squeeze);
+OP_INFER(unsqueeze);
+OP_INFER(transpose);
+OP_RUN(transpose);
+OP_INFER(concat);
+OP_RUN(concat);
+
+/* window.c: the geometry that convolutions and pools share. One or two spatial dimensions are seen as three with
+ * leading dimensions of 1, so that there is one loop nest. */
+struct onnx__window {
+    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3];
+};
+/* `kernel`: its spatial dimensions, or NULL to read the attribute kernel_shape. */
+int onnx__window_read(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel, bool ceil_mode,
+                      struct onnx__window *ret, struct err *err) MUSTCHECK;
+/* Gives `out` the shape [x0, channels, spatial...]. */
+void onnx__window_shape(const struct onnx__window *window, const struct tensor *x, int64_t channels,
+                        struct tensor *out);
+static inline int64_t onnx__volume(const int64_t dims[3]) { return dims[0] * dims[1] * dims[2]; }
+
+/* gemm.c: row-major c[m,n] = alpha * a[m,k] * b[k,n] + beta * c; empty sizes are fine. Sizes must fit int. */
+struct onnx__gemm {
+    bool trans_a, trans_b;
+    int64_t m, n, k;
+    float alpha, beta;
+};
+void onnx__gemm_call(const struct onnx__gemm *gemm, const float *a, const float *b, float *c);
+int onnx__gemm_check(const struct onnx__step *step, const struct onnx__gemm *gemm, struct err *err) MUSTCHECK;
+
+static inline const float *onnx__floats(const struct onnx__step *step, size_t index) { return step->in[index]->data; }
+static inline float *onnx__out_floats(const struct onnx__step *step) { return step->out[0]->data; }
+
+#endif

@@ -1,0 +1,49 @@
+/* The table of operators: what the reader accepts and how each is inferred and run. To add one, write its two functions
+ * in a file of this folder, declare them in cpu_internal.h and give it a row here; nothing else knows operators by
+ * name.
+ *
+ * This is the reference: plain code on OpenBLAS, which every other back end is compared with, and which folds constants
+ * for them. `since` is the first opset whose meaning is implemented; where a later opset changed the meaning, the
+ * functions look at step->opset themselves.
+ */
+#include "cpu_internal.h"
+
+#define ANY_NUMBER 255
+
+/* clang-format off */
+static const struct onnx__op table[] = {
+    /* op_type              since in         out types        shape view   infer, run */
+    {"Add",                 7, 2, 2,          1, TYPES_NUMBER, 0, false, onnx__binary_infer, onnx__add_run},
+    {"AveragePool",         7, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__pool_infer, onnx__average_pool_run},
+    {"BatchNormalization",  7, 5, 5,          1, TYPES_FLOAT,  0, false, onnx__batch_norm_infer, onnx__batch_norm_run},
+    {"Clip",                6, 1, 3,          1, TYPES_FLOAT,  0, false, onnx__clip_infer, onnx__clip_run},
+    {"Concat",              4, 1, ANY_NUMBER, 1, TYPES_ANY,    0, false, onnx__concat_infer, onnx__concat_run},
+    {"Constant",            1, 0, 0,          1, TYPES_ANY,    0, false, onnx__constant_infer, onnx__constant_run},
+    {"Conv",                1, 2, 3,          1, TYPES_FLOAT,  0, false, onnx__conv_infer, onnx__conv_run},
+    {"Div",                 7, 2, 2,          1, TYPES_NUMBER, 0, false, onnx__binary_infer, onnx__div_run},
+    {"Dropout",             7, 1, 3,          2, TYPES_ANY,    4, true,  onnx__dropout_infer, onnx__dropout_run},
+    {"Flatten",             1, 1, 1,          1, TYPES_ANY,    0, true,  onnx__flatten_infer, NULL},
+    {"Gemm",                7, 2, 3,          1, TYPES_FLOAT,  0, false, onnx__gemm_infer, onnx__gemm_run},
+    {"GlobalAveragePool",   1, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__global_average_pool_infer, onnx__global_average_pool_run},
+    {"Identity",            1, 1, 1,          1, TYPES_ANY,    0, true,  onnx__same_infer, NULL},
+    {"LogSoftmax",          1, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__softmax_infer, onnx__log_softmax_run},
+    {"MatMul",              1, 2, 2,          1, TYPES_FLOAT,  0, false, onnx__matmul_infer, onnx__matmul_run},
+    {"MaxPool",             1, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__pool_infer, onnx__max_pool_run},
+    {"Mul",                 7, 2, 2,          1, TYPES_NUMBER, 0, false, onnx__binary_infer, onnx__mul_run},
+    {"Relu",                6, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__same_infer, onnx__relu_run},
+    {"Reshape",             5, 2, 2,          1, TYPES_ANY,    2, true,  onnx__reshape_infer, NULL},
+    {"Sigmoid",             6, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__same_infer, onnx__sigmoid_run},
+    {"Softmax",             1, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__softmax_infer, onnx__softmax_run},
+    {"Squeeze",             1, 1, 2,          1, TYPES_ANY,    2, true,  onnx__squeeze_infer, NULL},
+    {"Sub",                 7, 2, 2,          1, TYPES_NUMBER, 0, false, onnx__binary_infer, onnx__sub_run},
+    {"Tanh",                6, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__same_infer, onnx__tanh_run},
+    {"Transpose",           1, 1, 1,          1, TYPES_ANY,    0, false, onnx__transpose_infer, onnx__transpose_run},
+    {"Unsqueeze",           1, 1, 2,          1, TYPES_ANY,    2, true,  onnx__unsqueeze_infer, NULL},
+};
+/* clang-format on */
+
+const struct onnx__op *onnx__op_find(const char *op_type) {
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (strcmp(table[i].op_type, op_type) == 0) return &table[i];
+    return NULL;
+}

@@ -1,0 +1,196 @@
+/* Shared by the files of src/onnx. From low to high: proto (bytes), decode (messages), graph (a checked graph), plan
+ * (shapes and memory for given inputs), session (running), and cpu/ (the table of operators and their kernels). */
+#ifndef PENSTOCK_ONNX_INTERNAL_H
+#define PENSTOCK_ONNX_INTERNAL_H
+
+#include <string.h>
+
+#include "penstock/onnx.h"
+
+/* --- proto.c: the protobuf wire format -----------------------------------------------------------------------------
+ */
+
+enum proto_wire { PROTO_VARINT = 0, PROTO_FIXED64 = 1, PROTO_BYTES = 2, PROTO_FIXED32 = 5 };
+
+/* A message being read; `base` is the file's first byte, for error messages. */
+struct proto {
+    const uint8_t *base, *at, *end;
+};
+struct proto_field {
+    uint32_t number;
+    enum proto_wire wire;
+    uint64_t value;    /* of VARINT, FIXED32, FIXED64 */
+    struct proto body; /* of BYTES */
+};
+
+int onnx__proto_next(struct proto *in, struct proto_field *ret, struct err *err) MUSTCHECK; /* 1, 0 at the end, -1 */
+int onnx__proto_bad(const struct proto *in, struct err *err, const char *what);             /* -1 */
+int onnx__proto_expect(const struct proto_field *field, enum proto_wire wire, struct err *err) MUSTCHECK;
+int onnx__proto_count(struct proto in, uint32_t number, size_t *ret, struct err *err) MUSTCHECK;
+/* A string field with its NUL; one that contains a NUL is refused. */
+int onnx__proto_string(const struct proto_field *field, struct arena *arena, const char **ret,
+                       struct err *err) MUSTCHECK;
+/* Every value of a repeated scalar field, packed or not, as its 64 raw bits. `wire` is that of one element. */
+int onnx__proto_scalars(struct proto in, uint32_t number, enum proto_wire wire, struct arena *arena, uint64_t **ret,
+                        size_t *ret_count, struct err *err) MUSTCHECK;
+
+/* --- the graph ------------------------------------------------------------------------------------------------------
+ */
+
+enum onnx__attr_kind { ATTR_OTHER, ATTR_FLOAT, ATTR_INT, ATTR_STRING, ATTR_TENSOR, ATTR_FLOATS, ATTR_INTS };
+
+struct onnx__attr {
+    const char *name;
+    enum onnx__attr_kind kind; /* OTHER: graphs and what else no kernel here takes */
+    int64_t integer;
+    float number;
+    const char *string;
+    struct tensor tensor;
+    const int64_t *ints;
+    const float *floats;
+    size_t count; /* of ints or floats */
+};
+
+struct onnx__node {
+    const char *name, *op_type, *domain;
+    const struct onnx__op *op;
+    int *inputs, *outputs; /* value numbers; -1: left out */
+    size_t input_count, output_count;
+    struct onnx__attr *attrs;
+    size_t attr_count;
+};
+
+struct onnx__value {
+    const char *name;
+    int producer;       /* node number, -1: none */
+    bool constant;      /* initializer, or folded at load: `tensor` has its data */
+    bool input;         /* of the graph */
+    bool decides_shape; /* an input whose value shape inference reads */
+    struct tensor tensor;
+};
+
+struct onnx_model {
+    struct arena arena;
+    void *map;
+    size_t map_bytes;
+    int opset;
+    struct onnx__node *nodes; /* in an order in which they can run */
+    size_t node_count;
+    struct onnx__value *values;
+    size_t value_count, value_cap;
+    int *name_slots; /* open addressing: value number + 1, 0 empty */
+    size_t name_slot_count;
+    struct onnx_io *inputs, *outputs;
+    int *input_values, *output_values;
+    size_t input_count, output_count;
+    size_t weight_bytes;
+};
+
+/* decode.c */
+int onnx__decode_model(struct onnx_model *model, struct proto in, struct err *err) MUSTCHECK;
+int onnx__decode_tensor(struct proto in, struct arena *arena, struct tensor *ret,
+                        struct err *err) MUSTCHECK; /* weights.c */
+enum datatype
+onnx__datatype(uint64_t onnx_type); /* weights.c; DATATYPE_INVALID for those that no tensor here can have */
+
+/* graph.c */
+int onnx__graph_value(struct onnx_model *model, const char *name); /* its number; made if new */
+int onnx__graph_finish(struct onnx_model *model, struct err *err) MUSTCHECK;
+
+/* --- operators ------------------------------------------------------------------------------------------------------
+ */
+
+/* One node with its tensors: what shape inference and kernels get. Missing optional inputs and outputs are NULL. During
+ * inference `data` is set where the value is known already (weights, shapes); when running it is set everywhere. */
+struct onnx__step {
+    const struct onnx__node *node;
+    int opset;
+    struct tensor **in, **out;
+    size_t in_count, out_count;
+    size_t scratch_bytes; /* inference asks for it */
+    void *scratch;        /* running gets it, 64-byte aligned */
+    size_t scratch_at;    /* offset in the session's memory */
+};
+
+/* Checks the inputs and gives each output that is not NULL its datatype, rank and shape. */
+typedef int onnx__infer_fn(struct onnx__step *step, struct err *err);
+/* Computes the outputs. Allocates nothing. */
+typedef int onnx__run_fn(const struct onnx__step *step, struct err *err);
+
+#define TYPE_BIT(datatype) (1u << (datatype))
+#define TYPES_FLOAT        TYPE_BIT(DATATYPE_FP32)
+#define TYPES_NUMBER                                                                                                   \
+    (TYPES_FLOAT | TYPE_BIT(DATATYPE_FP64) | TYPE_BIT(DATATYPE_INT32) | TYPE_BIT(DATATYPE_INT64) |                     \
+     TYPE_BIT(DATATYPE_UINT8))
+#define TYPES_ANY (~(TYPE_BIT(DATATYPE_INVALID) | TYPE_BIT(DATATYPE_BYTES)))
+
+struct onnx__op {
+    const char *op_type;
+    int since;                       /* first opset whose meaning of the operator is implemented */
+    uint8_t min_in, max_in, max_out; /* max_in 255: any number */
+    uint32_t types;                  /* of input 0 */
+    uint8_t shape_inputs;            /* bit i: inference reads the value of input i */
+    bool view;                       /* output 0 is input 0's bytes under another shape */
+    onnx__infer_fn *infer;
+    onnx__run_fn *run; /* NULL for a view that has nothing else to do */
+};
+
+const struct onnx__op *onnx__op_find(const char *op_type); /* cpu/ops.c */
+
+/* step.c: what operators share */
+int onnx__node_fail(const struct onnx__node *node, enum err_code code, struct err *err, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+#define onnx__step_refuse(step, err, ...) onnx__node_fail((step)->node, ERR_UNSUPPORTED_MODEL, err, __VA_ARGS__)
+#define onnx__step_fail(step, err, ...)   onnx__node_fail((step)->node, ERR_EXECUTION_FAILED, err, __VA_ARGS__)
+const struct onnx__attr *onnx__step_attr(const struct onnx__step *step, const char *name, enum onnx__attr_kind kind);
+int64_t onnx__step_int(const struct onnx__step *step, const char *name, int64_t fallback);
+float onnx__step_float(const struct onnx__step *step, const char *name, float fallback);
+const char *onnx__step_string(const struct onnx__step *step, const char *name, const char *fallback);
+struct tensor *onnx__step_in(const struct onnx__step *step, size_t index); /* NULL if absent */
+int onnx__step_axis(const struct onnx__step *step, int64_t axis, int rank, int *ret, struct err *err) MUSTCHECK;
+void onnx__shape_like(struct tensor *out, const struct tensor *like); /* datatype and shape */
+void onnx__shape_set(struct tensor *out, enum datatype datatype, int rank, const int64_t *shape);
+/* No dimension negative, at most 1 TiB; *ret_bytes: the size. */
+bool onnx__shape_fits(const struct tensor *tensor, size_t *ret_bytes);
+bool onnx__shape_broadcast(const struct tensor *a, const struct tensor *b, int *ret_rank, int64_t *ret_shape);
+int64_t onnx__shape_product(const struct tensor *tensor, int from, int to); /* of dims [from, to) */
+const char *onnx__shape_text(const int64_t *shape, int rank, char *text, size_t size);
+static inline int64_t onnx__count(const struct tensor *tensor) { return onnx__shape_product(tensor, 0, tensor->rank); }
+
+/* --- plan.c ---------------------------------------------------------------------------------------------------------
+ */
+
+struct onnx__plan {
+    struct arena arena;
+    struct tensor *values; /* by value number */
+    size_t *offsets;       /* by value number; PLAN_NO_OFFSET: constant */
+    struct onnx__step *steps;
+    size_t step_count;
+    size_t memory_bytes; /* of the one allocation that everything is carved from */
+    const char *base;    /* what it is bound to now */
+    uint64_t last_used;
+};
+#define PLAN_NO_OFFSET SIZE_MAX
+#define PLAN_ALIGN     ((size_t)64)
+
+int onnx__plan_new(const struct onnx_model *model, const struct tensor *inputs, struct onnx__plan **ret,
+                   struct err *err) MUSTCHECK;
+void onnx__plan_free(struct onnx__plan *plan);
+void onnx__plan_bind(struct onnx__plan *plan, const struct onnx_model *model, char *base);
+/* Computes, once, what depends on constants alone; the nodes that did it are taken out of the model. */
+int onnx__plan_fold_model(struct onnx_model *model, struct err *err) MUSTCHECK;
+
+/* layout.c: places blocks in one stretch of memory, first fit among the live ones */
+struct onnx__block {
+    size_t at, size_bytes;
+};
+struct onnx__layout {
+    struct onnx__block *live; /* by offset */
+    size_t count, cap;
+    size_t high_water;
+};
+size_t onnx__layout_place(struct onnx__layout *layout, size_t size_bytes);
+void onnx__layout_release(struct onnx__layout *layout, size_t at);
+void onnx__layout_done(struct onnx__layout *layout);
+
+#endif
