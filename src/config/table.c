@@ -118,6 +118,7 @@ const struct config_exempt config__exempt[] = {
     {"PENSTOCK_SOURCE_DIR", false, "tests: the source tree"},
     {"PENSTOCK_BUILD_DIR", false, "tests: the build tree"},
     {"PENSTOCK_KAFKA_HOME", false, "tests and scripts: where Apache Kafka is unpacked"},
+    {"PENSTOCK_KAFKA_VERSION", false, "tests and scripts: which Apache Kafka is fetched"},
     {"PENSTOCK_SHARED_MODELS", false, "tests: a folder of further models"},
     {"PENSTOCK_TEST_", true, "tests: switches of single tests"},
 };
