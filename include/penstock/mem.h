@@ -1,4 +1,4 @@
-/* mem: allocation that does not fail, arenas, and growing byte buffers.
+/* mem: allocation that does not fail, and arenas; buf.h, which it includes, has the growing byte buffer.
  *
  * A service that cannot get a few bytes cannot do anything useful either, so mem_alloc and its kin end the process
  * (crash-only, DESIGN section 7) when memory is gone; nothing that was acknowledged is lost by that. Large amounts that
@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "penstock/buf.h"
 #include "penstock/err.h"
 
 /* Allocation on the heap; never NULL. Owns: caller frees with free(). */
@@ -37,17 +38,5 @@ void *arena_alloc(struct arena *arena, size_t size); /* 16-byte aligned, zeroed 
 char *arena_strndup(struct arena *arena, const char *s, size_t len);
 char *arena_strdup(struct arena *arena, const char *s); /* NULL stays NULL */
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-/* A growing byte buffer, always NUL-terminated behind its length. {0} is a valid empty one. */
-struct buf {
-    char *data;
-    size_t len, cap;
-};
-
-void buf_done(struct buf *buf);
-void buf_reset(struct buf *buf);
-void buf_append(struct buf *buf, const void *bytes, size_t len);
-void buf_puts(struct buf *buf, const char *s);
-void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif
