@@ -24,7 +24,7 @@
 #include "penstock/mem.h"
 #include "penstock/tensor.h"
 
-#define ONNX_MIN_OPSET 7
+#define ONNX_MIN_OPSET 1
 #define ONNX_MAX_OPSET 22
 
 struct onnx_model;

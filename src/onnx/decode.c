@@ -143,6 +143,8 @@ static int read_node(struct onnx_model *model, struct proto in, struct onnx__nod
     if (!is_main_domain(node->domain))
         return onnx__node_fail(node, ERR_UNSUPPORTED_MODEL, err, "operators of domain '%s' are not supported",
                                node->domain);
+    node->op = onnx__op_find(node->op_type); /* first of all complaints: the one that tells most */
+    if (!node->op) return onnx__node_fail(node, ERR_UNSUPPORTED_MODEL, err, "the operator is not supported");
     return 0;
 }
 
@@ -309,6 +311,7 @@ int onnx__decode_model(struct onnx_model *model, struct proto in, struct err *er
     }
     if (more < 0) return -1;
     if (!graph.base) return err_set(err, ERR_MODEL_LOAD_FAILED, "not a valid ONNX file: it has no graph");
+    if (read_graph(model, graph, err) != 0) return -1;
     if (model->opset == 0) return err_set(err, ERR_MODEL_LOAD_FAILED, "the model names no opset of the domain ai.onnx");
-    return read_graph(model, graph, err);
+    return 0;
 }

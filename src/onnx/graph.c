@@ -122,8 +122,6 @@ static int check_arity(const struct onnx__node *node, struct err *err) {
 }
 
 static int bind_node(struct onnx_model *model, struct onnx__node *node, struct err *err) {
-    node->op = onnx__op_find(node->op_type);
-    if (!node->op) return onnx__node_fail(node, ERR_UNSUPPORTED_MODEL, err, "the operator is not supported");
     if (model->opset < node->op->since)
         return onnx__node_fail(node, ERR_UNSUPPORTED_MODEL, err, "as of opset %d; supported from opset %d",
                                model->opset, node->op->since);

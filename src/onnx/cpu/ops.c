@@ -14,7 +14,7 @@
 static const struct onnx__op table[] = {
     /* op_type              since in         out types        shape view   infer, run */
     {"Add",                 7, 2, 2,          1, TYPES_NUMBER, 0, false, onnx__binary_infer, onnx__add_run},
-    {"AveragePool",         7, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__pool_infer, onnx__average_pool_run},
+    {"AveragePool",         1, 1, 1,          1, TYPES_FLOAT,  0, false, onnx__pool_infer, onnx__average_pool_run},
     {"BatchNormalization",  7, 5, 5,          1, TYPES_FLOAT,  0, false, onnx__batch_norm_infer, onnx__batch_norm_run},
     {"Clip",                6, 1, 3,          1, TYPES_FLOAT,  0, false, onnx__clip_infer, onnx__clip_run},
     {"Concat",              4, 1, ANY_NUMBER, 1, TYPES_ANY,    0, false, onnx__concat_infer, onnx__concat_run},
