@@ -1,8 +1,10 @@
-/* config: every setting, from one table: file (INI) < environment (PENSTOCK_SECTION_KEY) < flags (-s section.key=value).
+/* config: every setting, from one table: file (INI) < environment (PENSTOCK_SECTION_KEY) < flags (-s
+ * section.key=value).
  *
  * Hides inih and the table. The table (src/config/table.c) carries name, type, default, range and a sentence of
- * documentation for each setting; docs/configuration.md is generated from it, and `penstock config` prints it. The section
- * [kafka] passes librdkafka properties through (environment: PENSTOCK_KAFKA_BOOTSTRAP_SERVERS = kafka.bootstrap.servers).
+ * documentation for each setting; docs/configuration.md is generated from it, and `penstock config` prints it. The
+ * section [kafka] passes librdkafka properties through (environment: PENSTOCK_KAFKA_BOOTSTRAP_SERVERS =
+ * kafka.bootstrap.servers).
  *
  *     struct config *cfg;
  *     if (config_load(path, overrides, override_count, &cfg, &err) != 0) ...
@@ -20,14 +22,14 @@
 
 struct config;
 
-/* Reads `path` (NULL: no file), then the environment, then `overrides` ("section.key=value"). Unknown names, wrong types
- * and values out of range are ERR_CONFIG with file, line, name, the value and what is allowed. */
+/* Reads `path` (NULL: no file), then the environment, then `overrides` ("section.key=value"). Unknown names, wrong
+ * types and values out of range are ERR_CONFIG with file, line, name, the value and what is allowed. */
 int config_load(const char *path, const char *const *overrides, size_t override_count, struct config **ret,
                 struct err *err) MUSTCHECK;
 void config_free(struct config *cfg);
 
-/* Typed access; a name that the table does not have, or of another type, is a bug and aborts. Strings live as long as cfg;
- * an empty string means "not set". Durations are int, in the unit that the name ends in. */
+/* Typed access; a name that the table does not have, or of another type, is a bug and aborts. Strings live as long as
+ * cfg; an empty string means "not set". Durations are int, in the unit that the name ends in. */
 int64_t config_int(const struct config *cfg, const char *name);
 bool config_bool(const struct config *cfg, const char *name);
 const char *config_string(const struct config *cfg, const char *name);
@@ -38,7 +40,8 @@ struct config_property {
 };
 const struct config_property *config_kafka_properties(const struct config *cfg, size_t *ret_count);
 
-/* Prints the effective settings as INI with their source (default, file:line, environment, flag) as comments, secrets masked. */
+/* Prints the effective settings as INI with their source (default, file:line, environment, flag) as comments, secrets
+ * masked. */
 void config_print(const struct config *cfg, FILE *out);
 void config_print_json(const struct config *cfg, FILE *out);
 void config_print_markdown(FILE *out); /* docs/configuration.md */

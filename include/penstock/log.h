@@ -24,8 +24,8 @@ void log_write(enum log_level level, const char *role, const char *fmt, ...) PRI
 void log_err(const char *role, const struct err *err); /* level by class: RETRY warns, the rest are errors; with hint */
 
 #define log_debug(role, ...) (log_enabled(LOG_LEVEL_DEBUG) ? log_write(LOG_LEVEL_DEBUG, role, __VA_ARGS__) : (void)0)
-#define log_info(role, ...) log_write(LOG_LEVEL_INFO, role, __VA_ARGS__)
-#define log_warn(role, ...) log_write(LOG_LEVEL_WARN, role, __VA_ARGS__)
+#define log_info(role, ...)  log_write(LOG_LEVEL_INFO, role, __VA_ARGS__)
+#define log_warn(role, ...)  log_write(LOG_LEVEL_WARN, role, __VA_ARGS__)
 #define log_error(role, ...) log_write(LOG_LEVEL_ERROR, role, __VA_ARGS__)
 
 #endif

@@ -38,9 +38,9 @@ struct tensor {
     size_t size_bytes;
 };
 
-size_t datatype_size(enum datatype datatype);               /* bytes an element; 0 for BYTES and INVALID */
-const char *datatype_name(enum datatype datatype);          /* "FP32" ... */
-enum datatype datatype_from_name(const char *name);         /* DATATYPE_INVALID if unknown */
+size_t datatype_size(enum datatype datatype);       /* bytes an element; 0 for BYTES and INVALID */
+const char *datatype_name(enum datatype datatype);  /* "FP32" ... */
+enum datatype datatype_from_name(const char *name); /* DATATYPE_INVALID if unknown */
 
 /* Number of elements of a shape, or -1 if a dimension is negative or the product overflows. A scalar (rank 0) has 1. */
 int64_t tensor_element_count(const int64_t *shape, int rank);

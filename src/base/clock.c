@@ -102,7 +102,8 @@ int clock_parse_rfc3339(const char *s, int64_t *ret_ms) {
     if (ms < 0) return -1;
     int ok, offset_min = parse_offset(s, &ok);
     if (!ok) return -1;
-    tm = (struct tm){.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = min, .tm_sec = sec};
+    tm = (struct tm){
+        .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = min, .tm_sec = sec};
     *ret_ms = ((int64_t)timegm(&tm) - (int64_t)offset_min * 60) * 1000 + ms;
     return 0;
 }

@@ -1,5 +1,5 @@
-/* The table of errors and the writing of one. The table itself stands in err.h as an X-macro, so that the enum, the names,
- * the classes and the hints cannot drift apart. */
+/* The table of errors and the writing of one. The table itself stands in err.h as an X-macro, so that the enum, the
+ * names, the classes and the hints cannot drift apart. */
 #include "penstock/err.h"
 
 #include <errno.h>
@@ -12,10 +12,9 @@ static const struct {
     const char *name, *hint;
     enum err_class class;
     bool retryable;
-} table[ERR_CODE_COUNT] = {
-    [ERR_NONE] = {"none", "", ERR_CLASS_RETRY, false},
+} table[ERR_CODE_COUNT] = {[ERR_NONE] = {"none", "", ERR_CLASS_RETRY, false},
 #define X(symbol, word, cls, again, text) [symbol] = {word, text, ERR_CLASS_##cls, again},
-    ERR_TABLE(X)
+                           ERR_TABLE(X)
 #undef X
 };
 

@@ -1,5 +1,6 @@
-/* One write(2) per line, so that lines of several threads and of the worker processes that share our standard error do not
- * mix. The level and the format are the program's only globals besides the stop flag; they are set before any thread starts. */
+/* One write(2) per line, so that lines of several threads and of the worker processes that share our standard error do
+ * not mix. The level and the format are the program's only globals besides the stop flag; they are set before any
+ * thread starts. */
 #include "penstock/log.h"
 
 #include <stdarg.h>
@@ -59,8 +60,8 @@ void log_write(enum log_level level, const char *role, const char *fmt, ...) {
     if (line_format == LOG_FORMAT_JSON) {
         char escaped[LINE_MAX_BYTES - 200];
         escape(msg, escaped, sizeof escaped);
-        n = snprintf(line, sizeof line, "{\"at\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"msg\":\"%s\"}\n", at,
-                     level_names[level], role, (int)getpid(), escaped);
+        n = snprintf(line, sizeof line, "{\"at\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"msg\":\"%s\"}\n",
+                     at, level_names[level], role, (int)getpid(), escaped);
     } else {
         blank_controls(msg);
         n = snprintf(line, sizeof line, "%s %-5s %-8s %s\n", at, level_names[level], role, msg);

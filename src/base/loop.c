@@ -1,5 +1,5 @@
-/* Role loops: where an error's class turns into waiting or ending. The stop flag is the only thing that the threads of a
- * control process share; it is lock-free and written from signal handlers. */
+/* Role loops: where an error's class turns into waiting or ending. The stop flag is the only thing that the threads of
+ * a control process share; it is lock-free and written from signal handlers. */
 #include "penstock/loop.h"
 
 #include <stdatomic.h>

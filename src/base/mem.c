@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define ARENA_BLOCK_BYTES ((size_t)16 * 1024)
-#define ARENA_ALIGN 16
+#define ARENA_ALIGN       16
 
 static void *or_die(void *p, size_t size) {
     if (p) return p;
@@ -20,7 +20,8 @@ void *mem_calloc(size_t count, size_t size) { return or_die(calloc(count ? count
 void *mem_realloc(void *old, size_t size) { return or_die(realloc(old, size ? size : 1), size); }
 char *mem_strdup(const char *s) { return or_die(strdup(s), strlen(s) + 1); }
 
-/* --- arena --------------------------------------------------------------------------------------------------------- */
+/* --- arena ---------------------------------------------------------------------------------------------------------
+ */
 
 struct arena_block {
     struct arena_block *next;
@@ -38,8 +39,8 @@ static void free_blocks(struct arena_block *block) {
     }
 }
 
-/* Keeps the oldest block, which is of the ordinary size unless the first allocation ever was a big one: batch after batch
- * then runs without malloc, and one giant does not stay. */
+/* Keeps the oldest block, which is of the ordinary size unless the first allocation ever was a big one: batch after
+ * batch then runs without malloc, and one giant does not stay. */
 void arena_reset(struct arena *arena) {
     struct arena_block *block = arena->head;
     if (!block) return;

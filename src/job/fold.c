@@ -1,5 +1,5 @@
-/* Folding: the record that a sequence of events gives. This is the reader's side of the promise "fold(events) == record";
- * the writer's side is transition() in src/store/lua/common.lua, and the two must change together. */
+/* Folding: the record that a sequence of events gives. This is the reader's side of the promise "fold(events) ==
+ * record"; the writer's side is transition() in src/store/lua/common.lua, and the two must change together. */
 #include "penstock/job.h"
 
 #include <inttypes.h>
@@ -23,10 +23,11 @@ static void fold_created(struct job_record *rec, const struct job_event *ev) {
 int job_fold(struct job_record *rec, const struct job_event *ev, struct err *err) {
     if (ev->to == JOB_STATE_REJECTED) return 0;
     if (ev->seq != rec->seq + 1)
-        return err_set(err, ERR_STORE_CORRUPT, "job %s: event seq %" PRId64 " after %" PRId64, ev->job_id, ev->seq, rec->seq);
+        return err_set(err, ERR_STORE_CORRUPT, "job %s: event seq %" PRId64 " after %" PRId64, ev->job_id, ev->seq,
+                       rec->seq);
     if (ev->from != rec->state || !job_may(ev->from, ev->to))
-        return err_set(err, ERR_STORE_CORRUPT, "job %s seq %" PRId64 ": %s -> %s while the job was %s", ev->job_id, ev->seq,
-                       job_state_name(ev->from), job_state_name(ev->to), job_state_name(rec->state));
+        return err_set(err, ERR_STORE_CORRUPT, "job %s seq %" PRId64 ": %s -> %s while the job was %s", ev->job_id,
+                       ev->seq, job_state_name(ev->from), job_state_name(ev->to), job_state_name(rec->state));
     if (ev->from == JOB_STATE_NONE) fold_created(rec, ev);
     rec->seq = ev->seq;
     rec->state = ev->to;
@@ -63,11 +64,12 @@ const char *job_record_diff(const struct job_record *folded, const struct job_re
     if (folded->member != stored->member) return #member;
 #define STRING(member)                                                                                                 \
     if (!same(folded->member, stored->member)) return #member;
-    NUMBER(state) NUMBER(seq) STRING(model) STRING(model_version) NUMBER(priority) NUMBER(attempt) NUMBER(max_attempts)
-    NUMBER(crashes) STRING(token) STRING(worker) NUMBER(created_at) NUMBER(queued_at) NUMBER(started_at)
-    NUMBER(finished_at) NUMBER(duration_ms) NUMBER(not_before) NUMBER(timeout_ms) NUMBER(queue_timeout_ms)
-    STRING(error_code) STRING(traceparent)
+    NUMBER(state)
+    NUMBER(seq) STRING(model) STRING(model_version) NUMBER(priority) NUMBER(attempt) NUMBER(max_attempts)
+        NUMBER(crashes) STRING(token) STRING(worker) NUMBER(created_at) NUMBER(queued_at) NUMBER(started_at)
+            NUMBER(finished_at) NUMBER(duration_ms) NUMBER(not_before) NUMBER(timeout_ms) NUMBER(queue_timeout_ms)
+                STRING(error_code) STRING(traceparent)
 #undef NUMBER
 #undef STRING
-    return NULL;
+                    return NULL;
 }

@@ -1,6 +1,6 @@
 /* The state machine. This table is the only statement of which state may follow which: the Lua prelude of every store
- * script is generated from it (store/script.c), job_fold checks the event log against it, docs/protocol.md prints it and a
- * test enumerates every pair. Whoever adds a row adds what handles it in src/store/lua/common.lua. */
+ * script is generated from it (store/script.c), job_fold checks the event log against it, docs/protocol.md prints it
+ * and a test enumerates every pair. Whoever adds a row adds what handles it in src/store/lua/common.lua. */
 #include "penstock/job.h"
 
 #include <ctype.h>
@@ -13,7 +13,8 @@ const struct job_transition job_transition_table[] = {
     {JOB_STATE_QUEUED, JOB_STATE_CANCELLED, "cancel"},
     {JOB_STATE_QUEUED, JOB_STATE_FAILED, "queue_timeout"},
     {JOB_STATE_RUNNING, JOB_STATE_COMPLETED, "finish, token current"},
-    {JOB_STATE_RUNNING, JOB_STATE_FAILED, "finish (not retryable, or attempts used up), timeout, worker_lost (crash limit)"},
+    {JOB_STATE_RUNNING, JOB_STATE_FAILED,
+     "finish (not retryable, or attempts used up), timeout, worker_lost (crash limit)"},
     {JOB_STATE_RUNNING, JOB_STATE_CANCELLED, "cancel, once the work has stopped"},
     {JOB_STATE_RUNNING, JOB_STATE_QUEUED, "retry (attempt + 1), worker_lost (crashes + 1), release"},
 };
@@ -45,7 +46,8 @@ int job_state_from_name(const char *name, size_t len) {
 bool job_id_is_valid(const char *id, size_t len) {
     if (len < 1 || len > JOB_ID_MAX) return false;
     for (size_t i = 0; i < len; i++)
-        if (!isascii((unsigned char)id[i]) || (!isalnum((unsigned char)id[i]) && (id[i] == '\0' || !strchr("._:-", id[i]))))
+        if (!isascii((unsigned char)id[i]) ||
+            (!isalnum((unsigned char)id[i]) && (id[i] == '\0' || !strchr("._:-", id[i]))))
             return false;
     return true;
 }
@@ -53,7 +55,8 @@ bool job_id_is_valid(const char *id, size_t len) {
 bool job_model_is_valid(const char *name, size_t len) {
     if (len < 1 || len > JOB_MODEL_MAX || name[0] == '.') return false;
     for (size_t i = 0; i < len; i++)
-        if (!isascii((unsigned char)name[i]) || (!isalnum((unsigned char)name[i]) && (name[i] == '\0' || !strchr("._-", name[i]))))
+        if (!isascii((unsigned char)name[i]) ||
+            (!isalnum((unsigned char)name[i]) && (name[i] == '\0' || !strchr("._-", name[i]))))
             return false;
     return true;
 }
