@@ -54,6 +54,11 @@ int bus__client_watermarks(struct bus__client *client, const char *topic, int32_
 /* The number of partitions of `topic`; RETRY if it does not exist. */
 int bus__client_partition_count(struct bus__client *client, const char *topic, int *ret, struct err *err) MUSTCHECK;
 
+/* --- kafka_tsan.c --------------------------------------------------------------------------------------------------
+ */
+
+extern const char bus__tsan; /* referred to, so that the file is linked in */
+
 /* --- kafka_inbox.c -------------------------------------------------------------------------------------------------
  */
 

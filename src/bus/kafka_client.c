@@ -45,6 +45,7 @@ int bus__client_open(struct bus__client *client, rd_kafka_type_t type, rd_kafka_
         rd_kafka_conf_destroy(conf);
         return err_set(err, ERR_CONFIG, "kafka.bootstrap.servers is not set");
     }
+    BUG_ON(bus__tsan);
     pthread_mutex_init(&client->lock, NULL);
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_log_cb(conf, on_log);
