@@ -61,15 +61,30 @@ static bool same(const char *a, const char *b) { return strcmp(a ? a : "", b ? b
 
 const char *job_record_diff(const struct job_record *folded, const struct job_record *stored) {
 #define NUMBER(member)                                                                                                 \
-    if (folded->member != stored->member) return #member;
+    if (folded->member != stored->member) return #member
 #define STRING(member)                                                                                                 \
-    if (!same(folded->member, stored->member)) return #member;
-    NUMBER(state)
-    NUMBER(seq) STRING(model) STRING(model_version) NUMBER(priority) NUMBER(attempt) NUMBER(max_attempts)
-        NUMBER(crashes) STRING(token) STRING(worker) NUMBER(created_at) NUMBER(queued_at) NUMBER(started_at)
-            NUMBER(finished_at) NUMBER(duration_ms) NUMBER(not_before) NUMBER(timeout_ms) NUMBER(queue_timeout_ms)
-                STRING(error_code) STRING(traceparent)
+    if (!same(folded->member, stored->member)) return #member
+    NUMBER(state);
+    NUMBER(seq);
+    STRING(model);
+    STRING(model_version);
+    NUMBER(priority);
+    NUMBER(attempt);
+    NUMBER(max_attempts);
+    NUMBER(crashes);
+    STRING(token);
+    STRING(worker);
+    NUMBER(created_at);
+    NUMBER(queued_at);
+    NUMBER(started_at);
+    NUMBER(finished_at);
+    NUMBER(duration_ms);
+    NUMBER(not_before);
+    NUMBER(timeout_ms);
+    NUMBER(queue_timeout_ms);
+    STRING(error_code);
+    STRING(traceparent);
 #undef NUMBER
 #undef STRING
-                    return NULL;
+    return NULL;
 }
