@@ -82,11 +82,12 @@ struct wire_request {
 };
 int wire_spec_decode(const char *spec, size_t len, struct arena *arena, struct wire_request *ret, struct err *err) MUSTCHECK;
 
-/* Result document: {"model_name","model_version","outputs":[{"name","shape","datatype","data"}]}. BOOL as true/false; NaN and
- * infinities, which JSON does not have, as the strings "NaN", "Infinity", "-Infinity" (the schema says so). */
+/* Result document: {"model_name","model_version","outputs":[{"data","datatype","name","shape"}]}. BOOL as true/false; NaN and
+ * infinities, which JSON does not have, as the strings "NaN", "Infinity", "-Infinity"; UINT64 beyond INT64_MAX as a decimal
+ * string (the schema says so). Canonical, as is the error envelope: what went through the event log is the same bytes. */
 void wire_result_encode(const char *model, const char *version, const struct tensor *outputs, size_t count, struct buf *out);
 
-/* The error envelope {"code","message","hint","retryable"}; hint by code. */
+/* The error envelope {"code","hint","message","retryable"}; hint by code. Bytes of `message` that are not UTF-8 become U+FFFD. */
 void wire_error_encode(enum err_code code, const char *message, bool retryable, struct buf *out);
 
 /* An event as CloudEvents 1.0 in Kafka binary mode: the value, and the ce_* headers (arena). `source` is the ce_source. */

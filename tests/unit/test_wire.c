@@ -269,6 +269,24 @@ static void test_canonical_doubles_read_back_as_the_same_double(void **state) {
     }
 }
 
+static void test_canonical_floats_read_back_as_the_same_float(void **state) {
+    uint32_t bits = 2463534242;
+    for (int i = 0; i < 50000; i++) {
+        bits = bits * 1664525u + 1013904223u;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        if (!isfinite(value)) continue;
+        struct tensor output = {.name = "y", .datatype = DATATYPE_FP32, .data = &value, .size_bytes = sizeof value};
+        struct buf doc = {0};
+        wire_result_encode("m", NULL, &output, 1, &doc);
+        const char *data = strstr(doc.data, "\"data\":[") + strlen("\"data\":[");
+        float back = strtof(data, NULL), by_double = (float)strtod(data, NULL); /* as a reader may do it */
+        if (memcmp(&back, &value, sizeof back) != 0 || memcmp(&by_double, &value, sizeof back) != 0)
+            fail_msg("%.9g was written as %s", (double)value, data);
+        buf_done(&doc);
+    }
+}
+
 static void test_canonical_objects_are_sorted_by_bytes_at_every_level(void **state) {
     assert_canonical("{\"b\":{\"z\":1,\"a\":[ ]},\"B\":null,\"\\u00e9\":\"\\u0041\\/\\u0001\"}",
                      "{\"B\":null,\"b\":{\"a\":[],\"z\":1},\"\xc3\xa9\":\"A/\\u0001\"}");
@@ -457,6 +475,7 @@ int main(void) {
         cmocka_unit_test(test_fp16_results_read_back_as_the_same_half),
         cmocka_unit_test(test_canonical_numbers_depend_on_their_value_alone),
         cmocka_unit_test(test_canonical_doubles_read_back_as_the_same_double),
+        cmocka_unit_test(test_canonical_floats_read_back_as_the_same_float),
         cmocka_unit_test(test_canonical_objects_are_sorted_by_bytes_at_every_level),
         cmocka_unit_test(test_spec_of_many_members_in_any_order_is_the_same),
         cmocka_unit_test(test_command_of_a_megabyte_takes_bounded_memory_and_leaves_none),
