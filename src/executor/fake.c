@@ -60,8 +60,7 @@ struct fake_script {
     bool ended;
 };
 
-/* --- the script of a job -------------------------------------------------------------------------------------------
- */
+/* --- the script of a job ----------------------------------------------------------------------------------------- */
 
 static int read_int(const struct executor_param *param, int64_t max, int64_t *ret) {
     if (param->kind != EXECUTOR_PARAM_INT || param->integer < 0 || param->integer > max) return -1;
@@ -104,8 +103,7 @@ static int read_script(const struct executor_job *job, struct fake_script *ret, 
     return 0;
 }
 
-/* --- results -------------------------------------------------------------------------------------------------------
- */
+/* --- results ----------------------------------------------------------------------------------------------------- */
 
 static double element(const struct tensor *in, int64_t i) {
     const char *at = (const char *)in->data + (size_t)i * datatype_size(in->datatype);
@@ -175,8 +173,7 @@ static void end_job(struct executor_job *job, const struct fake_script *script, 
     job->outcome = EXECUTOR_COMPLETED;
 }
 
-/* --- the run -------------------------------------------------------------------------------------------------------
- */
+/* --- the run ----------------------------------------------------------------------------------------------------- */
 
 struct fake_run {
     struct executor_model *model;
@@ -245,8 +242,7 @@ static int fake_run(struct executor_model *model, struct executor_job *jobs, siz
     return 0;
 }
 
-/* --- the rest of the vtable ----------------------------------------------------------------------------------------
- */
+/* --- the rest of the vtable -------------------------------------------------------------------------------------- */
 
 static int fake_probe(const struct executor_options *options, char *ret_device, size_t ret_size,
                       struct executor_error *err) {

@@ -49,8 +49,7 @@ struct executor_model {
     struct arena results;  /* of the last run */
 };
 
-/* --- open -----------------------------------------------------------------------------------------------------------
- */
+/* --- open -------------------------------------------------------------------------------------------------------- */
 
 static int onnx_cpu_probe(const struct executor_options *options, char *ret_device, size_t ret_size,
                           struct executor_error *err) {
@@ -74,8 +73,7 @@ static int onnx_cpu_open(const struct executor_options *options, struct executor
 
 static void onnx_cpu_close(struct executor *ex) { free(ex); }
 
-/* --- load -----------------------------------------------------------------------------------------------------------
- */
+/* --- load -------------------------------------------------------------------------------------------------------- */
 
 static struct executor_tensor_info *describe_ios(const struct onnx_io *ios, size_t count) {
     struct executor_tensor_info *infos = mem_calloc(count, sizeof *infos);
@@ -192,8 +190,7 @@ static int onnx_cpu_load(struct executor *ex, const struct executor_model_source
 
 static const struct executor_model_info *onnx_cpu_describe(const struct executor_model *model) { return &model->info; }
 
-/* --- checking a job's inputs ----------------------------------------------------------------------------------------
- */
+/* --- checking a job's inputs ------------------------------------------------------------------------------------- */
 
 static const struct tensor *find_input(const struct executor_job *job, const char *name) {
     for (size_t i = 0; i < job->input_count; i++)
@@ -249,8 +246,7 @@ static int check_job(const struct executor_model *model, const struct executor_j
     return check_rows(model, slot, err);
 }
 
-/* --- one pass -------------------------------------------------------------------------------------------------------
- */
+/* --- one pass ---------------------------------------------------------------------------------------------------- */
 
 struct run {
     struct executor_model *model;
@@ -361,8 +357,7 @@ static int run_pass(struct run *run, struct err *err) {
     return 0;
 }
 
-/* --- passes ---------------------------------------------------------------------------------------------------------
- */
+/* --- passes ------------------------------------------------------------------------------------------------------ */
 
 static bool same_but_rows(const struct executor_model *model, const struct job_slot *a, const struct job_slot *b) {
     for (size_t i = 0; i < model->info.input_count; i++) /* the rank is the model's */

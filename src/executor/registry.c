@@ -31,8 +31,7 @@
 
 #define CONFIG_MAX_BYTES ((size_t)64 * 1024)
 
-/* --- executors -----------------------------------------------------------------------------------------------------
- */
+/* --- executors --------------------------------------------------------------------------------------------------- */
 
 static const struct executor_ops *linked_in(const char *name) {
     static const struct executor_ops *const table[] = {&executor__fake, &executor__onnx_cpu};
@@ -97,8 +96,7 @@ int registry_executor_find(const char *name, const char *plugin_dir, const struc
     return 0;
 }
 
-/* --- one model folder ----------------------------------------------------------------------------------------------
- */
+/* --- one model folder -------------------------------------------------------------------------------------------- */
 
 static char *path_join(const char *a, const char *b) {
     size_t size = strlen(a) + strlen(b) + 2;
@@ -215,8 +213,7 @@ out:
     return rc;
 }
 
-/* --- the repository ------------------------------------------------------------------------------------------------
- */
+/* --- the repository ---------------------------------------------------------------------------------------------- */
 
 static int entry_compare(const void *a, const void *b) {
     const struct model_entry *left = a, *right = b;

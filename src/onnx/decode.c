@@ -24,8 +24,7 @@ enum { TYPE_TENSOR = 1, TENSOR_TYPE_ELEM = 1, TENSOR_TYPE_SHAPE = 2, SHAPE_DIM =
 
 static bool is_main_domain(const char *domain) { return domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0; }
 
-/* --- attributes -----------------------------------------------------------------------------------------------------
- */
+/* --- attributes -------------------------------------------------------------------------------------------------- */
 
 static int read_attr_field(struct onnx_model *model, const struct proto_field *field, struct onnx__attr *attr,
                            uint64_t *type, struct err *err) {
@@ -92,8 +91,7 @@ static int read_attr(struct onnx_model *model, struct proto in, struct onnx__att
     return read_attr_lists(model, start, attr, err);
 }
 
-/* --- nodes ----------------------------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------------------------- */
 
 static int read_node_value(struct onnx_model *model, const struct proto_field *field, int *list, size_t *count,
                            struct err *err) {
@@ -148,8 +146,7 @@ static int read_node(struct onnx_model *model, struct proto in, struct onnx__nod
     return 0;
 }
 
-/* --- inputs and outputs of the graph --------------------------------------------------------------------------------
- */
+/* --- inputs and outputs of the graph ----------------------------------------------------------------------------- */
 
 static int read_dim(struct proto in, int64_t *ret, struct err *err) {
     struct proto_field field;
@@ -223,14 +220,14 @@ static int read_io(struct onnx_model *model, struct proto in, struct onnx_io *io
     return 0;
 }
 
-/* --- the graph and the model ----------------------------------------------------------------------------------------
- */
+/* --- the graph and the model ------------------------------------------------------------------------------------- */
 
 static int read_initializer(struct onnx_model *model, struct proto in, struct err *err) {
     struct tensor tensor;
     if (onnx__decode_tensor(in, &model->arena, &tensor, err) != 0) return -1;
     if (tensor.name[0] == '\0') return err_set(err, ERR_MODEL_LOAD_FAILED, "an initializer has no name");
-    struct onnx__value *value = &model->values[onnx__graph_value(model, tensor.name)];
+    int number = onnx__graph_value(model, tensor.name); /* may move the values */
+    struct onnx__value *value = &model->values[number];
     if (value->constant) return err_set(err, ERR_MODEL_LOAD_FAILED, "two initializers are named '%s'", tensor.name);
     value->constant = true;
     value->tensor = tensor;

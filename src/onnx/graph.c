@@ -15,8 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- names ----------------------------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t hash_name(const char *name) { /* FNV-1a */
     uint64_t hash = 14695981039346656037u;
@@ -55,8 +54,7 @@ int onnx__graph_value(struct onnx_model *model, const char *name) {
     return number;
 }
 
-/* --- inputs and outputs ---------------------------------------------------------------------------------------------
- */
+/* --- inputs and outputs ------------------------------------------------------------------------------------------ */
 
 static int bind_inputs(struct onnx_model *model, struct err *err) {
     size_t kept = 0;
@@ -103,8 +101,7 @@ static int bind_outputs(struct onnx_model *model, struct err *err) {
     return 0;
 }
 
-/* --- nodes ----------------------------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------------------------- */
 
 static int check_arity(const struct onnx__node *node, struct err *err) {
     const struct onnx__op *op = node->op;
@@ -136,8 +133,7 @@ static int bind_node(struct onnx_model *model, struct onnx__node *node, struct e
     return 0;
 }
 
-/* --- order ----------------------------------------------------------------------------------------------------------
- */
+/* --- order ------------------------------------------------------------------------------------------------------- */
 
 /* Depth first from each node in file order, on a stack of our own: a chain of a million nodes must not end the
  * process's. */
@@ -197,8 +193,7 @@ int onnx__graph_finish(struct onnx_model *model, struct err *err) {
     return onnx__plan_fold_model(model, err);
 }
 
-/* --- opening --------------------------------------------------------------------------------------------------------
- */
+/* --- opening ----------------------------------------------------------------------------------------------------- */
 
 static int parse_into(struct onnx_model *model, const void *bytes, size_t len, struct err *err) {
     const uint8_t *at = bytes;

@@ -7,8 +7,7 @@
 
 #include "penstock/onnx.h"
 
-/* --- proto.c: the protobuf wire format -----------------------------------------------------------------------------
- */
+/* --- proto.c: the protobuf wire format --------------------------------------------------------------------------- */
 
 enum proto_wire { PROTO_VARINT = 0, PROTO_FIXED64 = 1, PROTO_BYTES = 2, PROTO_FIXED32 = 5 };
 
@@ -34,8 +33,7 @@ int onnx__proto_string(const struct proto_field *field, struct arena *arena, con
 int onnx__proto_scalars(struct proto in, uint32_t number, enum proto_wire wire, struct arena *arena, uint64_t **ret,
                         size_t *ret_count, struct err *err) MUSTCHECK;
 
-/* --- the graph ------------------------------------------------------------------------------------------------------
- */
+/* --- the graph --------------------------------------------------------------------------------------------------- */
 
 enum onnx__attr_kind { ATTR_OTHER, ATTR_FLOAT, ATTR_INT, ATTR_STRING, ATTR_TENSOR, ATTR_FLOATS, ATTR_INTS };
 
@@ -97,8 +95,7 @@ onnx__datatype(uint64_t onnx_type); /* weights.c; DATATYPE_INVALID for those tha
 int onnx__graph_value(struct onnx_model *model, const char *name); /* its number; made if new */
 int onnx__graph_finish(struct onnx_model *model, struct err *err) MUSTCHECK;
 
-/* --- operators ------------------------------------------------------------------------------------------------------
- */
+/* --- operators --------------------------------------------------------------------------------------------------- */
 
 /* One node with its tensors: what shape inference and kernels get. Missing optional inputs and outputs are NULL. During
  * inference `data` is set where the value is known already (weights, shapes); when running it is set everywhere. */
@@ -157,8 +154,7 @@ int64_t onnx__shape_product(const struct tensor *tensor, int from, int to); /* o
 const char *onnx__shape_text(const int64_t *shape, int rank, char *text, size_t size);
 static inline int64_t onnx__count(const struct tensor *tensor) { return onnx__shape_product(tensor, 0, tensor->rank); }
 
-/* --- plan.c ---------------------------------------------------------------------------------------------------------
- */
+/* --- plan.c ------------------------------------------------------------------------------------------------------ */
 
 struct onnx__plan {
     struct arena arena;

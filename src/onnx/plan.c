@@ -19,8 +19,7 @@
 
 #define FOLD_MAX_BYTES ((size_t)256 * 1024 * 1024)
 
-/* --- steps ----------------------------------------------------------------------------------------------------------
- */
+/* --- steps ------------------------------------------------------------------------------------------------------- */
 
 static struct tensor **step_tensors(struct arena *arena, struct tensor *values, const int *numbers, size_t count) {
     struct tensor **list = arena_alloc(arena, count * sizeof *list);
@@ -56,8 +55,7 @@ static int step_infer(struct onnx__step *step, struct err *err) {
     return 0;
 }
 
-/* --- folding --------------------------------------------------------------------------------------------------------
- */
+/* --- folding ----------------------------------------------------------------------------------------------------- */
 
 /* May it be computed now, and is there memory left for it? A model file can ask for any amount by shapes alone. */
 static bool step_is_known(const struct onnx__step *step, size_t *budget) {
@@ -119,8 +117,7 @@ int onnx__plan_fold_model(struct onnx_model *model, struct err *err) {
     return 0;
 }
 
-/* --- values ---------------------------------------------------------------------------------------------------------
- */
+/* --- values ------------------------------------------------------------------------------------------------------ */
 
 static struct tensor known_copy(const struct tensor *given, struct arena *arena) {
     struct tensor copy = *given;
@@ -170,8 +167,7 @@ static int infer_all(struct onnx__plan *plan, const struct onnx_model *model, st
     return 0;
 }
 
-/* --- places ---------------------------------------------------------------------------------------------------------
- */
+/* --- places ------------------------------------------------------------------------------------------------------ */
 
 struct placing {
     struct onnx__plan *plan;
@@ -235,8 +231,7 @@ static void place_all(struct placing *pl) {
     plan->memory_bytes = pl->layout.high_water;
 }
 
-/* --- the plan -------------------------------------------------------------------------------------------------------
- */
+/* --- the plan ---------------------------------------------------------------------------------------------------- */
 
 int onnx__plan_new(const struct onnx_model *model, const struct tensor *inputs, struct onnx__plan **ret,
                    struct err *err) {

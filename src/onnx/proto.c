@@ -105,8 +105,7 @@ int onnx__proto_string(const struct proto_field *field, struct arena *arena, con
     return 0;
 }
 
-/* --- repeated scalars -----------------------------------------------------------------------------------------------
- */
+/* --- repeated scalars -------------------------------------------------------------------------------------------- */
 
 static size_t count_packed(const struct proto *body, enum proto_wire wire) {
     size_t len = (size_t)(body->end - body->at), count = 0;

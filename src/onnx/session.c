@@ -38,8 +38,7 @@ void onnx_session_free(struct onnx_session *ses) {
     free(ses);
 }
 
-/* --- preparing ------------------------------------------------------------------------------------------------------
- */
+/* --- preparing --------------------------------------------------------------------------------------------------- */
 
 static bool plan_fits(const struct onnx_session *ses, const struct onnx__plan *plan, const struct tensor *inputs) {
     for (size_t i = 0; i < ses->model->input_count; i++) {
@@ -108,8 +107,7 @@ const struct tensor *onnx_session_output(const struct onnx_session *ses, size_t 
 
 size_t onnx_session_memory(const struct onnx_session *ses) { return ses->model->weight_bytes + ses->memory_bytes; }
 
-/* --- running --------------------------------------------------------------------------------------------------------
- */
+/* --- running ----------------------------------------------------------------------------------------------------- */
 
 int onnx_session_run(struct onnx_session *ses, const struct onnx_control *control, struct err *err) {
     BUG_ON(!ses->current);

@@ -16,8 +16,7 @@ int onnx__node_fail(const struct onnx__node *node, enum err_code code, struct er
 
 #define MAX_TENSOR_BYTES ((int64_t)1 << 40)
 
-/* --- attributes -----------------------------------------------------------------------------------------------------
- */
+/* --- attributes -------------------------------------------------------------------------------------------------- */
 
 const struct onnx__attr *onnx__step_attr(const struct onnx__step *step, const char *name, enum onnx__attr_kind kind) {
     for (size_t i = 0; i < step->node->attr_count; i++) {
@@ -53,8 +52,7 @@ int onnx__step_axis(const struct onnx__step *step, int64_t axis, int rank, int *
     return 0;
 }
 
-/* --- shapes ---------------------------------------------------------------------------------------------------------
- */
+/* --- shapes ------------------------------------------------------------------------------------------------------ */
 
 void onnx__shape_set(struct tensor *out, enum datatype datatype, int rank, const int64_t *shape) {
     out->datatype = datatype;

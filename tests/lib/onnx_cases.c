@@ -19,8 +19,7 @@ bool onnx_case_read_file(const char *path, struct buf *ret) {
     return true;
 }
 
-/* --- comparing ------------------------------------------------------------------------------------------------------
- */
+/* --- comparing --------------------------------------------------------------------------------------------------- */
 
 static double element(const struct tensor *tensor, int64_t i) {
     switch (tensor->datatype) {
@@ -59,8 +58,7 @@ int onnx_case_compare(const struct tensor *have, const struct tensor *want, doub
     return 0;
 }
 
-/* --- running a folder -----------------------------------------------------------------------------------------------
- */
+/* --- running a folder -------------------------------------------------------------------------------------------- */
 
 struct data_set {
     struct arena arena;
@@ -129,8 +127,7 @@ int onnx_case_run(const char *folder, double rtol, double atol, int *ret_sets, s
     return rc;
 }
 
-/* --- writing models -------------------------------------------------------------------------------------------------
- */
+/* --- writing models ---------------------------------------------------------------------------------------------- */
 
 void onnx_build_varint(struct buf *buf, uint64_t value) {
     for (; value >= 0x80; value >>= 7) buf_append(buf, &(uint8_t){(uint8_t)(value | 0x80)}, 1);

@@ -23,8 +23,7 @@ int onnx_case_run(const char *folder, double rtol, double atol, int *ret_sets, s
 int onnx_case_compare(const struct tensor *have, const struct tensor *want, double rtol, double atol,
                       struct err *err) MUSTCHECK;
 
-/* --- a writer of ModelProto -----------------------------------------------------------------------------------------
- */
+/* --- a writer of ModelProto -------------------------------------------------------------------------------------- */
 
 #define ONNX_BUILD_INPUT  11
 #define ONNX_BUILD_OUTPUT 12

@@ -129,8 +129,7 @@ static void test_all_digit_samples_in_one_batch_give_the_same_as_one_by_one(void
     for (int i = 0; i < SAMPLES; i++) check_sample(out + (size_t)i * 10, expected[i], labels[i]);
 }
 
-/* --- published models -----------------------------------------------------------------------------------------------
- */
+/* --- published models -------------------------------------------------------------------------------------------- */
 
 static void run_published(const char *name, double rtol, double atol, int least_sets) {
     const char *root = getenv("PENSTOCK_SHARED_MODELS");

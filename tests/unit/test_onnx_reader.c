@@ -32,8 +32,7 @@ static void refused(struct onnx_builder *b, int opset, enum err_code code, const
     buf_done(&bytes);
 }
 
-/* --- what a model computes ------------------------------------------------------------------------------------------
- */
+/* --- what a model computes --------------------------------------------------------------------------------------- */
 
 /* y = relu(x + bias) with the nodes given in the wrong order. */
 static void build_small(struct buf *bytes) {
@@ -118,8 +117,7 @@ static void test_views_of_views_share_the_bytes_of_their_root(void **state) {
     buf_done(&bytes);
 }
 
-/* --- refusals -------------------------------------------------------------------------------------------------------
- */
+/* --- refusals ---------------------------------------------------------------------------------------------------- */
 
 static void test_an_unknown_operator_is_refused_by_node_and_name(void **state) {
     struct onnx_builder b = {0};
@@ -254,8 +252,7 @@ static void test_an_empty_file_is_no_model(void **state) {
     assert_non_null(strstr(err.msg, "/nonexistent/model.onnx"));
 }
 
-/* --- every broken variant of a small model ---------------------------------------------------------------------------
- */
+/* --- every broken variant of a small model ----------------------------------------------------------------------- */
 
 /* Bytes on the heap of exactly this size, so that AddressSanitizer sees a read past them. */
 static int parse_copy(const uint8_t *bytes, size_t len) {

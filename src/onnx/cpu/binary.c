@@ -31,8 +31,7 @@ OP_INFER(binary) {
     return 0;
 }
 
-/* --- one row --------------------------------------------------------------------------------------------------------
- */
+/* --- one row ----------------------------------------------------------------------------------------------------- */
 
 /* n elements; sa and sb are 0 or 1. Returns false on a division by zero. */
 typedef bool row_fn(int64_t n, const void *a, int64_t sa, const void *b, int64_t sb, void *out);
@@ -85,8 +84,7 @@ static bool div_uint8_t(int64_t n, const void *a, int64_t sa, const void *b, int
         [DATATYPE_INT64] = name##_int64_t, [DATATYPE_UINT8] = name##_uint8_t,                                          \
     }
 
-/* --- all rows -------------------------------------------------------------------------------------------------------
- */
+/* --- all rows ---------------------------------------------------------------------------------------------------- */
 
 struct walk {
     int rank;

@@ -22,8 +22,7 @@ void onnx__gemm_call(const struct onnx__gemm *gemm, const float *a, const float 
                 n, k, gemm->alpha, a, lda ? lda : 1, b, ldb ? ldb : 1, gemm->beta, c, n);
 }
 
-/* --- MatMul ---------------------------------------------------------------------------------------------------------
- */
+/* --- MatMul ------------------------------------------------------------------------------------------------------ */
 
 struct matmul {
     struct onnx__gemm gemm;
@@ -99,8 +98,7 @@ OP_RUN(matmul) {
     return 0;
 }
 
-/* --- Gemm -----------------------------------------------------------------------------------------------------------
- */
+/* --- Gemm -------------------------------------------------------------------------------------------------------- */
 
 static int gemm_read(const struct onnx__step *step, struct onnx__gemm *gemm, struct err *err) {
     const struct tensor *a = step->in[0], *b = step->in[1];

@@ -1,8 +1,7 @@
 /* Operators that move elements and look at none: Transpose and Concat. They know sizes, not datatypes. */
 #include "cpu_internal.h"
 
-/* --- Transpose ------------------------------------------------------------------------------------------------------
- */
+/* --- Transpose --------------------------------------------------------------------------------------------------- */
 
 static int read_perm(const struct onnx__step *step, int *perm, struct err *err) {
     const struct onnx__attr *attr = onnx__step_attr(step, "perm", ATTR_INTS);
@@ -72,8 +71,7 @@ OP_RUN(transpose) {
     return 0;
 }
 
-/* --- Concat ---------------------------------------------------------------------------------------------------------
- */
+/* --- Concat ------------------------------------------------------------------------------------------------------ */
 
 static int concat_axis(const struct onnx__step *step, int *ret, struct err *err) {
     const struct onnx__attr *attr = onnx__step_attr(step, "axis", ATTR_INT);

@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-/* --- BatchNormalization ---------------------------------------------------------------------------------------------
- */
+/* --- BatchNormalization ------------------------------------------------------------------------------------------ */
 
 OP_INFER(batch_norm) {
     const struct tensor *x = step->in[0];
@@ -31,8 +30,7 @@ OP_RUN(batch_norm) {
     return 0;
 }
 
-/* --- Softmax --------------------------------------------------------------------------------------------------------
- */
+/* --- Softmax ----------------------------------------------------------------------------------------------------- */
 
 /* The input seen as [outer, length, inner], normalised over length. Until opset 12 everything from `axis` on is one
  * dimension, and the default is axis 1. */

@@ -2,8 +2,7 @@
  * Constant. The plan lays a view's output over its input, so there is nothing to run. */
 #include "cpu_internal.h"
 
-/* --- Reshape and Flatten --------------------------------------------------------------------------------------------
- */
+/* --- Reshape and Flatten ----------------------------------------------------------------------------------------- */
 
 static int count_differs(const struct onnx__step *step, const int64_t *want, int rank, struct err *err) {
     const struct tensor *x = step->in[0];
@@ -53,8 +52,7 @@ OP_INFER(flatten) {
     return 0;
 }
 
-/* --- Squeeze and Unsqueeze ------------------------------------------------------------------------------------------
- */
+/* --- Squeeze and Unsqueeze --------------------------------------------------------------------------------------- */
 
 /* The axes as a set of bits: an attribute until opset 12, then an input. *ret_given: were there any? */
 static int read_axes(const struct onnx__step *step, int rank, unsigned *ret, bool *ret_given, struct err *err) {
@@ -114,8 +112,7 @@ OP_INFER(unsqueeze) {
     return 0;
 }
 
-/* --- Dropout and Constant -------------------------------------------------------------------------------------------
- */
+/* --- Dropout and Constant ---------------------------------------------------------------------------------------- */
 
 /* At inference every element is kept. Training is refused: its value must be known to be false. */
 OP_INFER(dropout) {
