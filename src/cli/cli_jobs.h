@@ -1,0 +1,91 @@
+/* What the commands that deal with jobs share: connections, making and sending commands, waiting, showing a record.
+ *
+ *     struct cli_producer producer;
+ *     if (cli__open_producer(ctx, NULL, NULL, &producer, &err) != 0) ...
+ *     if (cli__command_build(doc, &overlay, job_id, &out, &err) != 0) ...
+ *     if (cli__command_send(ctx, &producer, command, job_id, 0, &err) != 0 || cli__flush(&producer, 30000, &err) != 0)
+ * ...
+ */
+#ifndef PENSTOCK_CLI_JOBS_H
+#define PENSTOCK_CLI_JOBS_H
+
+#include "cli_internal.h"
+#include "cli_json.h"
+#include "penstock/bus_kafka.h"
+#include "penstock/store_view.h"
+#include "penstock/wire.h"
+
+/* --- cli_client.c: connections ------------------------------------------------------------------------------------ */
+void cli__kafka_config(struct cli_context *ctx, struct bus_kafka_config *ret); /* borrows from ctx */
+void cli__store_config(const struct cli_context *ctx, struct store_config *ret);
+int cli__open_store(struct cli_context *ctx, struct store **ret,
+                    struct err *err) MUSTCHECK; /* for reading: no scripts */
+
+/* A producer that counts what is not acknowledged yet. on_acked (may be NULL) is told of every message. */
+struct cli_producer {
+    struct bus_producer *prod;
+    bus_delivered_fn *on_acked;
+    void *self;
+    bool notes; /* tell the person when Kafka lets us wait */
+    size_t unacked, failed;
+    struct err first_err; /* of the failed ones */
+};
+int cli__open_producer(struct cli_context *ctx, bus_delivered_fn *on_acked, void *self, struct cli_producer *ret,
+                       struct err *err) MUSTCHECK;
+int cli__produce(struct cli_producer *producer, const struct bus_out *msg, struct err *err) MUSTCHECK;
+int cli__flush(struct cli_producer *producer, int64_t timeout_ms, struct err *err) MUSTCHECK; /* waits for every ack */
+void cli__close_producer(struct cli_producer *producer);
+
+/* --- cli_command.c: create commands from documents and flags ------------------------------------------------------ */
+#define CLI_OVERLAY_MAX 32
+struct cli_pairs {
+    struct wire_member members[CLI_OVERLAY_MAX];
+    size_t count;
+};
+/* Members that flags lay over every document; texts live in the arena. */
+struct cli_overlay {
+    struct arena *arena;
+    struct wire_member members[CLI_OVERLAY_MAX];
+    size_t count;
+    struct cli_pairs params, labels; /* laid over the document's own objects */
+};
+void cli__overlay_set(struct cli_overlay *overlay, const char *name, const char *text, bool quote);
+/* "name=value"; `scalars`: numbers and true/false stay what they are in JSON. */
+int cli__pairs_add(struct cli_pairs *pairs, struct arena *arena, const char *pair, bool scalars,
+                   struct err *err) MUSTCHECK;
+/* job_id NULL: the document has one. Adds "type" where it is missing. */
+int cli__command_build(struct cli_slice doc, const struct cli_overlay *overlay, const char *job_id, struct buf *out,
+                       struct err *err) MUSTCHECK;
+bool cli__command_is_cloudevent(struct cli_slice doc); /* structured mode: sent as it is */
+/* Decodes as the ingest would. *ret_job_id: arena. */
+int cli__command_check(struct cli_slice command, struct arena *arena, const char **ret_job_id,
+                       struct err *err) MUSTCHECK;
+int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct cli_slice command,
+                      const char *job_id, uint64_t tag, struct err *err) MUSTCHECK;
+int cli__read_whole(const char *path, struct buf *out, struct err *err) MUSTCHECK; /* "-": standard input */
+
+/* --- cli_wait.c: waiting for jobs to end -------------------------------------------------------------------------- */
+struct cli_wait {
+    const char *const *ids;
+    size_t count;
+    int64_t timeout_ms;               /* 0: none */
+    bool print;                       /* a line (or record) on standard output for each job that ends */
+    size_t by_state[JOB_STATE_COUNT]; /* written: how many ended so; [NONE]: not ended */
+    size_t absent;                    /* written: of those, how many have no record at all */
+};
+/* ERR_TIMED_OUT_WAITING when not all have ended in time; by_state is valid then, too. */
+int cli__wait(struct cli_context *ctx, struct store *st, struct cli_wait *wait, struct err *err) MUSTCHECK;
+int cli__wait_exit_code(const struct cli_wait *wait); /* 0 if every job completed */
+
+/* --- cli_record.c: one record ------------------------------------------------------------------------------------- */
+/* The record as one line of JSON, with its result and error documents and, if asked, its spec. */
+int cli__print_record_json(struct store *st, const struct job_record *rec, bool with_spec, struct err *err) MUSTCHECK;
+int cli__print_ended(struct cli_context *ctx, struct store *st, const struct job_record *rec,
+                     struct err *err) MUSTCHECK;
+
+/* --- cli_uuid.c --------------------------------------------------------------------------------------------------- */
+#define CLI_UUID_SIZE 37
+int cli__uuid7(char ret[static CLI_UUID_SIZE],
+               struct err *err) MUSTCHECK; /* ids of one process sort in the order made */
+
+#endif

@@ -1,0 +1,153 @@
+/* penstock models: what workers have ready, as they registered it in the store; or what a repository folder holds. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_jobs.h"
+#include "penstock/registry.h"
+
+const char cmd_models_help[] = "Usage: penstock models [--repository DIR] [OPTIONS]\n"
+                               "\n"
+                               "Lists the models that workers have ready, with their inputs and outputs.\n"
+                               "With --json: one line for each worker.\n"
+                               "\n"
+                               "  --repository DIR   list a model repository on disk instead\n"
+                               "\n"
+                               "Examples:\n"
+                               "  penstock models\n"
+                               "  penstock models --repository models\n";
+
+enum { OPT_REPOSITORY = CLI_OPT_OWN };
+
+/* --- a repository on disk ------------------------------------------------------------------------------------------
+ */
+
+static int list_repository(struct cli_context *ctx, const char *folder, struct err *err) {
+    static const char *const heads[] = {"MODEL", "VERSION", "BACKEND", ">MAX BATCH", ">QUEUE DELAY", "LATEST", "PATH"};
+    struct model_list list = {0};
+    struct cli_table table;
+    if (registry_models_scan(folder, &list, err) != 0) return -1;
+    cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct model_entry *model = &list.entries[i];
+        cli__table_add(&table, "%s", model->name);
+        cli__table_add(&table, "%s", model->version);
+        cli__table_add(&table, "%s", model->backend);
+        cli__table_add(&table, "%d", model->max_batch_size);
+        cli__table_add(&table, "%" PRId64 " us", model->max_queue_delay_us);
+        cli__table_add(&table, "%s", model->latest ? "yes" : "");
+        cli__table_add(&table, "%s", model->path);
+    }
+    cli__table_print(&table, ctx, true);
+    cli__table_done(&table);
+    registry_models_done(&list);
+    return 0;
+}
+
+/* --- what workers have ---------------------------------------------------------------------------------------------
+ */
+
+static void append_member(struct cli_slice object, const char *name, struct buf *out) {
+    struct cli_slice value;
+    if (cli__json_member(object, name, &value)) cli__json_text(value, out);
+}
+
+/* "image FP32[1,1,8,8], mask BOOL[1]" */
+static void append_tensors(struct cli_slice model, const char *name, struct buf *out) {
+    struct cli_slice tensors, tensor;
+    buf_puts(out, "");
+    if (!cli__json_member(model, name, &tensors)) return;
+    while (cli__json_element(&tensors, &tensor)) {
+        if (out->len) buf_puts(out, ", ");
+        append_member(tensor, "name", out);
+        buf_puts(out, " ");
+        append_member(tensor, "datatype", out);
+        append_member(tensor, "shape", out);
+    }
+}
+
+static void add_model(struct cli_table *table, const struct store_worker *worker, struct cli_slice model) {
+    struct buf cell = {0};
+    static const char *const plain[] = {"name", "version", "max_batch_size"};
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        buf_reset(&cell);
+        buf_puts(&cell, "");
+        append_member(model, plain[i], &cell);
+        cli__table_add(table, "%s", cell.data);
+    }
+    static const char *const tensors[] = {"inputs", "outputs"};
+    for (size_t i = 0; i < 2; i++) {
+        buf_reset(&cell);
+        append_tensors(model, tensors[i], &cell);
+        cli__table_add(table, "%s", cell.data);
+    }
+    cli__table_add(table, "%s", worker->id);
+    cli__table_add(table, "%s", worker->executor ? worker->executor : "");
+    cli__table_add(table, "%s", worker->device ? worker->device : "");
+    buf_done(&cell);
+}
+
+static void print_table(const struct cli_context *ctx, const struct store_worker *workers, size_t count) {
+    static const char *const heads[] = {"MODEL",   "VERSION", ">MAX BATCH", "INPUTS",
+                                        "OUTPUTS", "WORKER",  "EXECUTOR",   "DEVICE"};
+    struct cli_table table;
+    cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
+    for (size_t i = 0; i < count; i++) {
+        struct cli_slice models = {workers[i].models, workers[i].models ? strlen(workers[i].models) : 0}, model;
+        while (cli__json_element(&models, &model)) add_model(&table, &workers[i], model);
+    }
+    cli__table_print(&table, ctx, true);
+    cli__table_done(&table);
+}
+
+static void print_worker_json(const struct store_worker *worker) {
+    struct buf out = {0};
+    const struct {
+        const char *name, *text;
+    } texts[] = {
+        {"worker", worker->id}, {"host", worker->host}, {"executor", worker->executor}, {"device", worker->device}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const char *text = texts[i].text ? texts[i].text : "";
+        buf_printf(&out, "%c\"%s\":", i ? ',' : '{', texts[i].name);
+        wire_json_string(text, strlen(text), &out);
+    }
+    printf("%s,\"pid\":%" PRId64 ",\"started_at\":%" PRId64 ",\"seen_at\":%" PRId64 ",\"models\":%s}\n", out.data,
+           worker->pid, worker->started_at, worker->seen_at, worker->models && *worker->models ? worker->models : "[]");
+    buf_done(&out);
+}
+
+static int list_workers(struct cli_context *ctx, struct err *err) {
+    struct store *st = NULL;
+    struct arena arena;
+    struct store_worker *workers;
+    size_t count;
+    arena_init(&arena);
+    int rc = cli__open_store(ctx, &st, err);
+    if (rc == 0) rc = store_worker_list(st, &arena, &workers, &count, err);
+    if (rc == 0 && ctx->json)
+        for (size_t i = 0; i < count; i++) print_worker_json(&workers[i]);
+    else if (rc == 0)
+        print_table(ctx, workers, count);
+    if (rc == 0 && count == 0 && !ctx->quiet) fprintf(stderr, "no worker is registered\n");
+    store_free(st);
+    arena_done(&arena);
+    return rc;
+}
+
+int cmd_models(struct cli_context *ctx, int argc, char **argv) {
+    static const struct option own[] = {{"repository", required_argument, NULL, OPT_REPOSITORY}, {0}};
+    const char *repository = NULL;
+    int opt;
+    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+        case OPT_REPOSITORY:
+            repository = optarg;
+            break;
+        default:
+            return ctx->exit_code;
+        }
+    if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
+    if (cli__begin(ctx) != 0) return ctx->exit_code;
+    struct err err;
+    int rc = repository ? list_repository(ctx, repository, &err) : list_workers(ctx, &err);
+    return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
+}

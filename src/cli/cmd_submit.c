@@ -1,0 +1,324 @@
+/* penstock submit: job commands onto the command topic.
+ *
+ * Everything is checked, as the ingest would check it, before anything is sent: of a hundred files with one mistake
+ * none is half submitted. Then each command is produced with its job_id as the key and counted when Kafka has
+ * acknowledged it; an id that is printed is an accepted job. --no-check sends what could be read, for trying out what a
+ * refusal looks like. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_jobs.h"
+#include "penstock/clock.h"
+
+const char cmd_submit_help[] =
+    "Usage: penstock submit [FILE...] [OPTIONS]\n"
+    "\n"
+    "Sends jobs to Kafka and prints the id of each that Kafka has acknowledged. A FILE holds one JSON document or "
+    "many,\n"
+    "one after the other (- is standard input): create commands, specs without type and job_id, or CloudEvents.\n"
+    "Without FILE, --model alone makes a job. All are checked before any is sent.\n"
+    "\n"
+    "  --model NAME           model to run              --version V          its version (default: the latest)\n"
+    "  --job-id ID            the id; of several: ID-1, ID-2 ... (default: the document's, else a UUIDv7)\n"
+    "  --param NAME=VALUE     a parameter, may be given again\n"
+    "  --label NAME=VALUE     a label, may be given again\n"
+    "  --priority 0..9        9 is most urgent          --max-attempts N     runs when they fail\n"
+    "  --timeout-ms MS        of one run                --queue-timeout-ms MS\n"
+    "  --not-before TIME      RFC 3339, or +MS from now\n"
+    "  --count N              each document N times, with ids of their own\n"
+    "  --no-check             do not check the commands here\n"
+    "  --wait                 wait for the jobs and print how each ended; exit code 0 only if all completed\n"
+    "  --wait-timeout MS      with --wait: no longer than this\n"
+    "\n"
+    "Examples:\n"
+    "  penstock submit models/digits/samples/01.json --wait\n"
+    "  penstock submit --model fake --param fake_latency_ms=50 --count 100\n"
+    "  generate-jobs | penstock submit - --label run=7\n";
+
+enum { ACK_TIMEOUT_MS = 60000, DOC_QUOTE_BYTES = 60 };
+enum {
+    OPT_MODEL = CLI_OPT_OWN,
+    OPT_VERSION,
+    OPT_JOB_ID,
+    OPT_PARAM,
+    OPT_LABEL,
+    OPT_PRIORITY,
+    OPT_MAX_ATTEMPTS,
+    OPT_TIMEOUT_MS,
+    OPT_QUEUE_TIMEOUT_MS,
+    OPT_NOT_BEFORE,
+    OPT_COUNT,
+    OPT_NO_CHECK,
+    OPT_WAIT,
+    OPT_WAIT_TIMEOUT
+};
+
+static const struct option own_options[] = {{"model", required_argument, NULL, OPT_MODEL},
+                                            {"version", required_argument, NULL, OPT_VERSION},
+                                            {"job-id", required_argument, NULL, OPT_JOB_ID},
+                                            {"param", required_argument, NULL, OPT_PARAM},
+                                            {"label", required_argument, NULL, OPT_LABEL},
+                                            {"priority", required_argument, NULL, OPT_PRIORITY},
+                                            {"max-attempts", required_argument, NULL, OPT_MAX_ATTEMPTS},
+                                            {"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
+                                            {"queue-timeout-ms", required_argument, NULL, OPT_QUEUE_TIMEOUT_MS},
+                                            {"not-before", required_argument, NULL, OPT_NOT_BEFORE},
+                                            {"count", required_argument, NULL, OPT_COUNT},
+                                            {"no-check", no_argument, NULL, OPT_NO_CHECK},
+                                            {"wait", no_argument, NULL, OPT_WAIT},
+                                            {"wait-timeout", required_argument, NULL, OPT_WAIT_TIMEOUT},
+                                            {0}};
+
+struct document {
+    const char *path;
+    size_t number; /* in its file, from 1 */
+    struct cli_slice json;
+};
+
+struct submit {
+    struct cli_context *ctx;
+    struct arena arena; /* options, documents, ids */
+    struct cli_overlay overlay;
+    const char *job_id;
+    int64_t repeat, wait_timeout_ms;
+    bool has_model, no_check, wait;
+    struct document *docs;
+    size_t doc_count;
+    const char **ids; /* of command i = document i / repeat, its copy i % repeat */
+    bool *acked;
+    size_t total;
+};
+
+/* --- documents -----------------------------------------------------------------------------------------------------
+ */
+
+static void add_document(struct submit *sub, const char *path, size_t number, struct cli_slice json) {
+    sub->docs = mem_realloc(sub->docs, (sub->doc_count + 1) * sizeof *sub->docs);
+    sub->docs[sub->doc_count++] = (struct document){path, number, json};
+}
+
+static int add_file(struct submit *sub, const char *path, struct err *err) {
+    struct buf text = {0};
+    if (cli__read_whole(path, &text, err) != 0) {
+        buf_done(&text);
+        return -1;
+    }
+    struct cli_slice rest = {arena_strndup(&sub->arena, text.data, text.len), text.len}, value;
+    buf_done(&text);
+    size_t number = 0;
+    while (cli__json_value(&rest, &value)) add_document(sub, path, ++number, value);
+    if (number == 0) return err_set(err, ERR_USAGE, "%s holds no JSON document", path);
+    return 0;
+}
+
+static int add_documents(struct submit *sub, char *const *paths, size_t count, struct err *err) {
+    for (size_t i = 0; i < count; i++)
+        if (add_file(sub, paths[i], err) != 0) return -1;
+    if (count == 0) add_document(sub, "the options", 1, (struct cli_slice){"{}", 2});
+    sub->total = sub->doc_count * (size_t)sub->repeat;
+    sub->ids = mem_calloc(sub->total, sizeof *sub->ids);
+    sub->acked = mem_calloc(sub->total, sizeof *sub->acked);
+    return 0;
+}
+
+/* --- commands ------------------------------------------------------------------------------------------------------
+ */
+
+/* The id that command `index` gets from us, or NULL where its document's own is to stay. */
+static int choose_id(struct submit *sub, size_t index, const char **ret, struct err *err) {
+    struct cli_slice own, doc = sub->docs[index / (size_t)sub->repeat].json;
+    bool has_own = cli__json_member(doc, "job_id", &own);
+    bool many = sub->job_id ? sub->total > 1 : sub->repeat > 1;
+    char uuid[CLI_UUID_SIZE];
+    if (!sub->job_id && !has_own) {
+        if (cli__uuid7(uuid, err) != 0) return -1;
+        *ret = arena_strdup(&sub->arena, uuid);
+    } else if (!many) {
+        *ret = sub->job_id;
+    } else if (sub->job_id) {
+        *ret = arena_printf(&sub->arena, "%s-%zu", sub->job_id, index + 1);
+    } else {
+        struct buf text = {0};
+        cli__json_text(own, &text);
+        *ret = arena_printf(&sub->arena, "%s-%zu", text.data, index % (size_t)sub->repeat + 1);
+        buf_done(&text);
+    }
+    return 0;
+}
+
+/* Writes command `index` to `out` and its id to sub->ids, choosing one the first time. */
+static int build(struct submit *sub, size_t index, struct buf *out, struct err *err) {
+    const struct document *doc = &sub->docs[index / (size_t)sub->repeat];
+    buf_reset(out);
+    if (cli__command_is_cloudevent(doc->json)) {
+        buf_append(out, doc->json.at, doc->json.len);
+        return 0;
+    }
+    if (!sub->ids[index] && choose_id(sub, index, &sub->ids[index], err) != 0) return -1;
+    if (cli__command_build(doc->json, &sub->overlay, sub->ids[index], out, err) != 0)
+        return err_wrap(err, "%s: document %zu", doc->path, doc->number);
+    return 0;
+}
+
+/* Checks the first copy of each document; the others differ in their ids alone. */
+static int check_all(struct submit *sub, struct err *err) {
+    struct buf out = {0};
+    struct arena scratch;
+    int rc = 0;
+    arena_init(&scratch);
+    for (size_t i = 0; rc == 0 && i < sub->total; i += (size_t)sub->repeat) {
+        const struct document *doc = &sub->docs[i / (size_t)sub->repeat];
+        const char *job_id = NULL;
+        arena_reset(&scratch);
+        rc = build(sub, i, &out, err);
+        if (rc == 0 && cli__command_check((struct cli_slice){out.data, out.len}, &scratch, &job_id, err) != 0) {
+            if (!sub->no_check) rc = err_wrap(err, "%s: document %zu", doc->path, doc->number);
+        }
+        if (rc == 0 && job_id) sub->ids[i] = arena_strdup(&sub->arena, job_id);
+        if (rc == 0 && !sub->ids[i]) sub->ids[i] = "unknown"; /* --no-check and no id that could be read */
+    }
+    arena_done(&scratch);
+    buf_done(&out);
+    return rc;
+}
+
+static void on_acked(void *self, uint64_t tag, const struct err *err) {
+    struct submit *sub = self;
+    sub->acked[tag] = err == NULL;
+}
+
+static int send_all(struct submit *sub, struct err *err) {
+    struct cli_producer producer = {0};
+    struct buf out = {0};
+    int rc = cli__open_producer(sub->ctx, on_acked, sub, &producer, err);
+    for (size_t i = 0; rc == 0 && i < sub->total; i++) {
+        rc = build(sub, i, &out, err);
+        if (rc == 0)
+            rc = cli__command_send(sub->ctx, &producer, (struct cli_slice){out.data, out.len}, sub->ids[i], i, err);
+    }
+    if (rc == 0) rc = cli__flush(&producer, ACK_TIMEOUT_MS, err);
+    cli__close_producer(&producer);
+    buf_done(&out);
+    return rc;
+}
+
+/* --- the command ---------------------------------------------------------------------------------------------------
+ */
+
+static void print_ids(const struct submit *sub) {
+    for (size_t i = 0; i < sub->total; i++)
+        if (sub->acked[i]) printf(sub->ctx->json ? "{\"job_id\":\"%s\"}\n" : "%s\n", sub->ids[i]);
+}
+
+static int wait_all(struct submit *sub, int *ret_code, struct err *err) {
+    struct cli_wait wait = {.ids = sub->ids, .count = sub->total, .timeout_ms = sub->wait_timeout_ms, .print = true};
+    struct store *st = NULL;
+    int rc = cli__open_store(sub->ctx, &st, err);
+    if (rc == 0) rc = cli__wait(sub->ctx, st, &wait, err);
+    store_free(st);
+    if (rc == 0) *ret_code = cli__wait_exit_code(&wait);
+    return rc;
+}
+
+static int submit(struct submit *sub, char *const *paths, size_t count) {
+    struct err err;
+    int code = CLI_OK;
+    if (add_documents(sub, paths, count, &err) != 0 || check_all(sub, &err) != 0) return cli__fail(sub->ctx, &err);
+    int rc = send_all(sub, &err);
+    if (rc != 0 || !sub->wait) print_ids(sub);
+    if (rc == 0 && sub->wait) rc = wait_all(sub, &code, &err);
+    return rc == 0 ? code : cli__fail(sub->ctx, &err);
+}
+
+/* "+MS" or RFC 3339; what it means is written as RFC 3339. */
+static int set_not_before(struct submit *sub, const char *text) {
+    int64_t ms;
+    char at[25];
+    if (*text == '+') {
+        if (cli__parse_int(sub->ctx, "--not-before", text + 1, 0, INT64_C(1) << 40, &ms) != 0) return -1;
+        ms += clock_wall_ms(&clock_system);
+    } else if (clock_parse_rfc3339(text, &ms) != 0) {
+        cli__usage(sub->ctx, "--not-before '%s' is neither RFC 3339 (2026-11-24T10:00:00Z) nor +MS", text);
+        return -1;
+    }
+    clock_format_rfc3339(ms, at);
+    cli__overlay_set(&sub->overlay, "not_before", at, true);
+    return 0;
+}
+
+static int set_number(struct submit *sub, const char *option, const char *member, int64_t max) {
+    int64_t number;
+    if (cli__parse_int(sub->ctx, option, optarg, 0, max, &number) != 0) return -1;
+    cli__overlay_set(&sub->overlay, member, optarg, false);
+    return 0;
+}
+
+static int add_pair(struct submit *sub, struct cli_pairs *pairs, bool scalars) {
+    struct err err;
+    if (cli__pairs_add(pairs, &sub->arena, optarg, scalars, &err) == 0) return 0;
+    sub->ctx->exit_code = cli__fail(sub->ctx, &err);
+    return -1;
+}
+
+static int take_option(struct submit *sub, int opt) {
+    switch (opt) {
+    case OPT_MODEL:
+        sub->has_model = true;
+        cli__overlay_set(&sub->overlay, "model", optarg, true);
+        return 0;
+    case OPT_VERSION:
+        cli__overlay_set(&sub->overlay, "model_version", optarg, true);
+        return 0;
+    case OPT_JOB_ID:
+        sub->job_id = optarg;
+        return 0;
+    case OPT_PARAM:
+        return add_pair(sub, &sub->overlay.params, true);
+    case OPT_LABEL:
+        return add_pair(sub, &sub->overlay.labels, false);
+    case OPT_PRIORITY:
+        return set_number(sub, "--priority", "priority", JOB_PRIORITY_MAX);
+    case OPT_MAX_ATTEMPTS:
+        return set_number(sub, "--max-attempts", "max_attempts", INT32_MAX);
+    case OPT_TIMEOUT_MS:
+        return set_number(sub, "--timeout-ms", "timeout_ms", INT64_C(1) << 40);
+    case OPT_QUEUE_TIMEOUT_MS:
+        return set_number(sub, "--queue-timeout-ms", "queue_timeout_ms", INT64_C(1) << 40);
+    case OPT_NOT_BEFORE:
+        return set_not_before(sub, optarg);
+    case OPT_COUNT:
+        return cli__parse_int(sub->ctx, "--count", optarg, 1, 10000000, &sub->repeat);
+    case OPT_NO_CHECK:
+        sub->no_check = true;
+        return 0;
+    case OPT_WAIT:
+        sub->wait = true;
+        return 0;
+    case OPT_WAIT_TIMEOUT:
+        return cli__parse_int(sub->ctx, "--wait-timeout", optarg, 1, INT64_MAX / 2, &sub->wait_timeout_ms);
+    default:
+        return -1; /* CLI_OPT_EXIT: exit_code is set */
+    }
+}
+
+static int parse_and_submit(struct submit *sub, int argc, char **argv) {
+    int opt;
+    while ((opt = cli__getopt(sub->ctx, argc, argv, "", own_options)) != CLI_OPT_END)
+        if (take_option(sub, opt) != 0) return sub->ctx->exit_code;
+    if (optind == argc && !sub->has_model)
+        return cli__usage(sub->ctx, "what? give files, - for standard input, or --model");
+    if (cli__begin(sub->ctx) != 0) return sub->ctx->exit_code;
+    return submit(sub, argv + optind, (size_t)(argc - optind));
+}
+
+int cmd_submit(struct cli_context *ctx, int argc, char **argv) {
+    struct submit sub = {.ctx = ctx, .repeat = 1};
+    arena_init(&sub.arena);
+    sub.overlay.arena = &sub.arena;
+    int code = parse_and_submit(&sub, argc, argv);
+    free(sub.docs);
+    free(sub.ids);
+    free(sub.acked);
+    arena_done(&sub.arena);
+    return code;
+}
