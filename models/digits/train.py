@@ -6,9 +6,9 @@ python3-sklearn and python3-onnx (which only checks what was written):
 
     /usr/bin/python3 models/digits/train.py
 
-The data are split once, with a fixed seed and stratified by digit, into three parts: weights are fitted on the first, the
-epoch to keep is chosen on the second, and the third (held back) is looked at once, after both are settled. The sample
-images come from the third part: the first two of each digit in its order, right or wrong.
+The data are split once, with a fixed seed and stratified by digit, into three parts: weights are fitted on the first,
+the epoch to keep is chosen on the second, and the third (held back) is looked at once, after both are settled. The
+sample images come from the third part: the first two of each digit in its order, right or wrong.
 """
 import json
 import pathlib
@@ -26,8 +26,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 class Digits(nn.Module):
-    """Three convolutions and one linear layer. Takes the data set's own range, 0 to 16: scaling is part of the graph, so
-    that no client has to know it. `logits` is what is trained; `forward`, what is exported, ends in probabilities."""
+    """Three convolutions and one linear layer. Takes the data set's own range, 0 to 16: scaling is part of the graph,
+    so that no client has to know it. `logits` is trained; `forward`, what is exported, ends in probabilities."""
 
     def __init__(self):
         super().__init__()
@@ -79,7 +79,8 @@ def train(fit, select):
         model.train()
         for batch in torch.randperm(len(fit[0])).split(64):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model.logits(shifted(fit[0][batch])), fit[1][batch], label_smoothing=0.05)
+            logits = model.logits(shifted(fit[0][batch]))
+            loss = nn.functional.cross_entropy(logits, fit[1][batch], label_smoothing=0.05)
             loss.backward()
             optimizer.step()
         schedule.step()

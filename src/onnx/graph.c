@@ -213,7 +213,8 @@ int onnx_model_parse(const void *bytes, size_t len, struct onnx_model **ret, str
     return 0;
 }
 
-/* An empty file cannot be mapped and is no model either. */
+/* An empty file cannot be mapped and is no model either. A model in use must be replaced by rename, as every version
+ * folder should be: truncating a mapped file kills its readers, and the reader has no remedy. */
 static int map_file(const char *path, void **ret, size_t *ret_len, struct err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return err_set_errno(err, ERR_MODEL_LOAD_FAILED, "%s", path);

@@ -9,6 +9,7 @@
 
 #include <cblas.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MAX_PLANS 64
 
@@ -62,11 +63,18 @@ static struct onnx__plan **slot_for_new(struct onnx_session *ses) {
     return oldest;
 }
 
+/* Dimensions can come with a job, and a few bytes of them can ask for any amount. Half of the machine's memory is more
+ * than one run should have, and what malloc promises beyond it ends in the kernel killing the process. */
+static size_t memory_limit(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page_bytes > 0 ? (size_t)pages / 2 * (size_t)page_bytes : SIZE_MAX / 4;
+}
+
 static int ensure_memory(struct onnx_session *ses, size_t size_bytes, struct err *err) {
     if (ses->memory && size_bytes <= ses->memory_bytes) return 0;
     size_t size =
         (size_bytes + PLAN_ALIGN) & ~(PLAN_ALIGN - 1); /* at least one unit, and a multiple as the call wants */
-    char *memory = aligned_alloc(PLAN_ALIGN, size);
+    char *memory = size <= memory_limit() ? aligned_alloc(PLAN_ALIGN, size) : NULL;
     if (!memory) return err_set(err, ERR_OUT_OF_MEMORY, "no memory for %zu bytes of activations", size);
     memset(memory, 0, size); /* touched now: page faults belong to loading, not to the first job */
     free(ses->memory);

@@ -17,6 +17,7 @@
 
 #include "onnx_cases.h"
 #include "penstock/registry.h"
+#include "penstock/wire.h"
 #include "testlib.h"
 
 #define MAX_JOBS  32
@@ -435,6 +436,48 @@ static void test_onnx_jobs_of_several_rows_share_passes_and_get_their_own_rows_b
     unload(&other);
 }
 
+/* What `penstock submit` does with a sample, up to the worker: it must come out as the right digit. */
+static int submit_sample(struct loaded *at, int number, struct arena *arena) {
+    char path[1024];
+    struct buf file = {0}, command = {0};
+    struct err err;
+    snprintf(path, sizeof path, SOURCE_DIR "/models/digits/samples/%02d.json", number);
+    if (!onnx_case_read_file(path, &file)) fail_msg("no %s", path);
+    const struct wire_member members[] = {{"type", "\"create\""}, {"job_id", "\"sample\""}};
+    if (wire_object_merge(file.data, file.len, members, 2, &command, &err) != 0) fail_msg("%s", err.msg);
+    struct job_command cmd;
+    struct wire_request request;
+    const struct wire_message in = {.value = command.data, .value_len = command.len};
+    if (wire_command_decode(&in, arena, &cmd, NULL, &err) != 0) fail_msg("%s: %s", path, err.msg);
+    assert_string_equal(cmd.model, "digits");
+    if (wire_spec_decode(cmd.spec, cmd.spec_len, arena, &request, &err) != 0) fail_msg("%s", err.msg);
+    struct control told = {0};
+    const struct executor_control control = {&told, should_stop, progress};
+    struct executor_job job = {
+        .job_id = "sample", .attempt = 1, .inputs = request.inputs, .input_count = request.input_count};
+    struct executor_error why;
+    assert_int_equal(at->ops->run(at->model, &job, 1, &control, &why), 0);
+    assert_completed(&job);
+    const float *probabilities = job.outputs[0].data;
+    int best = 0;
+    for (int i = 1; i < 10; i++) best = probabilities[i] > probabilities[best] ? i : best;
+    buf_done(&file);
+    buf_done(&command);
+    return best;
+}
+
+static void test_each_digit_sample_is_a_command_but_for_type_and_id_and_gives_its_digit(void **state) {
+    struct loaded at = load(&onnx_cpu);
+    struct arena arena;
+    arena_init(&arena);
+    for (int number = 1; number <= 20; number++) {
+        assert_int_equal(submit_sample(&at, number, &arena), (number - 1) / 2); /* two of each digit, in order */
+        arena_reset(&arena);
+    }
+    arena_done(&arena);
+    unload(&at);
+}
+
 /* --- onnx-cpu on models made here -------------------------------------------------------------------------------- */
 
 static const char *write_model(const char *bytes, size_t len) {
@@ -567,6 +610,7 @@ int main(void) {
         cmocka_unit_test(test_onnx_describes_the_model),
         cmocka_unit_test(test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours),
         cmocka_unit_test(test_onnx_jobs_of_several_rows_share_passes_and_get_their_own_rows_back),
+        cmocka_unit_test(test_each_digit_sample_is_a_command_but_for_type_and_id_and_gives_its_digit),
         cmocka_unit_test(test_onnx_refuses_a_broken_or_unsupported_model_and_says_why),
         cmocka_unit_test(test_onnx_refuses_to_batch_a_model_with_a_fixed_dimension),
         cmocka_unit_test(test_onnx_refuses_to_batch_a_model_whose_output_has_no_batch),

@@ -117,6 +117,60 @@ static void test_views_of_views_share_the_bytes_of_their_root(void **state) {
     buf_done(&bytes);
 }
 
+/* More shapes than plans are kept, and a shared block that grows: each shape must still run right, the second time too.
+ */
+static void test_many_shapes_in_turn_each_run_right(void **state) {
+    struct buf bytes = {0};
+    struct err err;
+    struct onnx_model *model;
+    struct onnx_session *ses;
+    build_small(&bytes);
+    assert_int_equal(onnx_model_parse(bytes.data, bytes.len, &model, &err), 0);
+    assert_int_equal(onnx_session_new(model, 1, &ses, &err), 0);
+    for (int64_t i = 0; i < 400; i++) {
+        int64_t rows = 1 + i * 7 % 100;
+        struct tensor in = {.datatype = DATATYPE_FP32, .rank = 2, .shape = {rows, 3}};
+        if (onnx_session_prepare(ses, &in, &err) != 0) fail_msg("%s", err.msg);
+        float *x = onnx_session_input(ses, 0)->data;
+        for (int64_t j = 0; j < rows * 3; j++) x[j] = (float)(j - i);
+        assert_int_equal(onnx_session_run(ses, NULL, &err), 0);
+        const struct tensor *out = onnx_session_output(ses, 0);
+        assert_int_equal(out->shape[0], rows);
+        for (int64_t j = 0; j < rows * 3; j++) {
+            float sum = (float)(j - i) + (const float[]){1, -2, 0.5f}[j % 3];
+            assert_true(((const float *)out->data)[j] == (sum > 0 ? sum : 0));
+        }
+    }
+    onnx_session_free(ses);
+    onnx_model_free(model);
+    buf_done(&bytes);
+}
+
+/* Two small inputs whose sum is an exabyte, and one that is only far beyond this machine. */
+static void test_a_result_beyond_the_machine_is_refused_before_it_is_computed(void **state) {
+    struct onnx_builder b = {0};
+    struct buf bytes = {0};
+    struct err err;
+    struct onnx_model *model;
+    struct onnx_session *ses;
+    onnx_build_node(&b, "Add", "outer", "x,z", "y");
+    onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 2, DIMS(-1, 1));
+    onnx_build_io(&b, ONNX_BUILD_INPUT, "z", ONNX_TYPE_FLOAT, 2, DIMS(1, -1));
+    onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, DIMS(-1, -1));
+    onnx_build_model(&b, 13, &bytes);
+    assert_int_equal(onnx_model_parse(bytes.data, bytes.len, &model, &err), 0);
+    assert_int_equal(onnx_session_new(model, 1, &ses, &err), 0);
+    for (int64_t size = INT64_C(1) << 31; size >= INT64_C(1) << 18; size >>= 13) {
+        struct tensor in[2] = {{.datatype = DATATYPE_FP32, .rank = 2, .shape = {size, 1}},
+                               {.datatype = DATATYPE_FP32, .rank = 2, .shape = {1, size}}};
+        assert_int_equal(onnx_session_prepare(ses, in, &err), -1);
+        assert_int_equal(err.code, size > INT64_C(1) << 18 ? ERR_UNSUPPORTED_MODEL : ERR_OUT_OF_MEMORY);
+    }
+    onnx_session_free(ses);
+    onnx_model_free(model);
+    buf_done(&bytes);
+}
+
 /* --- refusals ---------------------------------------------------------------------------------------------------- */
 
 static void test_an_unknown_operator_is_refused_by_node_and_name(void **state) {
@@ -311,6 +365,8 @@ int main(void) {
         cmocka_unit_test(test_nodes_out_of_order_are_sorted_and_weights_are_read_at_any_alignment),
         cmocka_unit_test(test_a_wrong_shape_is_refused_with_both_shapes_named),
         cmocka_unit_test(test_views_of_views_share_the_bytes_of_their_root),
+        cmocka_unit_test(test_many_shapes_in_turn_each_run_right),
+        cmocka_unit_test(test_a_result_beyond_the_machine_is_refused_before_it_is_computed),
         cmocka_unit_test(test_an_unknown_operator_is_refused_by_node_and_name),
         cmocka_unit_test(test_an_opset_beyond_the_known_ones_is_refused_with_the_range),
         cmocka_unit_test(test_an_operator_older_than_its_implemented_meaning_is_refused),
