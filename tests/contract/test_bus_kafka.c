@@ -1,11 +1,14 @@
-/* The bus on a real Apache Kafka: the shared cases, and the two that the mock cluster cannot show: a log whose start
- * was cut off under the reader's position, and a broker that is killed and comes back. */
+/* The bus on a real Apache Kafka: the shared cases, and what the mock cluster cannot show: a log whose start was cut
+ * off under the reader's position, a topic that is not there, a message that is refused, a broker that is killed and
+ * comes back. */
 #include "bus_cases.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "penstock/mem.h"
 #include "testlib.h"
 
 static struct test_kafka *kafka;
@@ -73,11 +76,59 @@ static void test_position_beyond_the_end_of_the_log_is_an_error(void **state) {
     bus_consumer_free(con);
 }
 
+static void keep_error(void *self, uint64_t tag, const struct err *err) {
+    assert_non_null(err);
+    *(struct err *)self = *err;
+}
+
+/* A message that the broker refuses, larger than the topic takes (1 MiB). Returns what bus_producer_poll said. */
+static int produce_refused(const char *gapless, struct err *ret_delivery, struct err *ret_poll) {
+    struct bus_property props[] = {{"bootstrap.servers", test_kafka_bootstrap(kafka)},
+                                   {"enable.gapless.guarantee", gapless}};
+    struct bus_kafka_config cfg = {.props = props, .prop_count = 2};
+    size_t size = 1536 * 1024;
+    char *value = mem_calloc(size, 1);
+    struct bus_producer *prod;
+    if (bus_kafka_producer(&cfg, keep_error, ret_delivery, &prod, ret_poll) != 0) fail_msg("%s", ret_poll->msg);
+    struct bus_out msg = {"round", 0, "k", 1, value, size, NULL, 0, 0};
+    assert_int_equal(bus_produce(prod, &msg, ret_poll), 0);
+    int rc = 0;
+    int64_t deadline_ms = test_mono_ms() + 30000;
+    while (rc == 0 && ret_delivery->code == ERR_NONE && test_mono_ms() < deadline_ms)
+        rc = bus_producer_poll(prod, 100, ret_poll);
+    if (rc != 0) { /* and produces nothing any more */
+        struct err err;
+        msg.value_len = 1;
+        assert_int_equal(bus_produce(prod, &msg, &err), -1);
+        assert_int_equal(err.code, ERR_BUS_FATAL);
+    }
+    bus_producer_free(prod);
+    free(value);
+    return rc;
+}
+
+static void test_message_that_the_broker_refuses_is_delivered_as_too_large(void **state) {
+    struct err delivery = {0}, poll = {0};
+    assert_int_equal(produce_refused("false", &delivery, &poll), 0);
+    assert_int_equal(delivery.code, ERR_TOO_LARGE);
+}
+
+static void test_producer_that_must_not_leave_gaps_ends_at_a_refused_message(void **state) {
+    struct err delivery = {0}, poll = {0};
+    assert_int_equal(produce_refused("true", &delivery, &poll), -1);
+    assert_int_equal(poll.code, ERR_BUS_FATAL);
+    assert_int_equal(poll.class, ERR_CLASS_FATAL);
+    if (!strstr(poll.msg, "GAPLESS")) fail_msg("not a complete message: %s", poll.msg);
+}
+
 static void test_broker_that_was_killed_is_a_retry_and_reading_goes_on_when_it_is_back(void **state) {
     bus_cases_produce("away", 0, "x", 3);
     struct bus_cases_group group = {.start = BUS_OFFSET_BEGINNING};
     struct bus_consumer *con = bus_cases_join(&group, "away-group", "away");
     bus_cases_take(con, 3, NULL, NULL);
+    struct bus_cases_group leaver_group = {.start = BUS_OFFSET_BEGINNING};
+    struct bus_consumer *leaver = bus_cases_join(&leaver_group, "leaver-group", "away");
+    bus_cases_take(leaver, 3, NULL, NULL);
     group.start = 3; /* the member may lose its partition and be asked again where to go on */
     test_kafka_kill9(kafka);
     struct err err;
@@ -87,6 +138,9 @@ static void test_broker_that_was_killed_is_a_retry_and_reading_goes_on_when_it_i
         assert_int_equal(err.class, ERR_CLASS_RETRY);
         if (!strstr(err.msg, test_kafka_bootstrap(kafka))) fail_msg("not a complete message: %s", err.msg);
     }
+    int64_t before_ms = test_mono_ms();
+    bus_consumer_free(leaver); /* nobody is there to take leave of */
+    assert_true(test_mono_ms() - before_ms < 15000);
     test_kafka_restart(kafka);
     bus_cases_produce("away", 0, "y", 4);
     int64_t deadline_ms = test_mono_ms() + 60000;
@@ -117,6 +171,8 @@ int main(void) {
         cmocka_unit_test(test_commands_deleted_before_they_were_read_are_an_error_with_their_range),
         cmocka_unit_test(test_position_beyond_the_end_of_the_log_is_an_error),
         cmocka_unit_test(test_topic_that_does_not_exist_is_a_retry_that_names_it),
+        cmocka_unit_test(test_message_that_the_broker_refuses_is_delivered_as_too_large),
+        cmocka_unit_test(test_producer_that_must_not_leave_gaps_ends_at_a_refused_message),
         cmocka_unit_test(test_broker_that_was_killed_is_a_retry_and_reading_goes_on_when_it_is_back),
     };
     int failures = bus_cases_run(test_kafka_bootstrap(kafka), more, sizeof more / sizeof *more);
