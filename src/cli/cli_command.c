@@ -119,7 +119,7 @@ int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, st
     struct bus_out msg = {.topic = config_string(ctx->cfg, "bus.commands_topic"),
                           .partition = -1,
                           .key = job_id,
-                          .key_len = strlen(job_id),
+                          .key_len = job_id ? strlen(job_id) : 0,
                           .value = command.at,
                           .value_len = command.len,
                           .headers = cloudevent ? &header : NULL,

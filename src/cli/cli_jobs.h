@@ -60,6 +60,7 @@ bool cli__command_is_cloudevent(struct cli_slice doc); /* structured mode: sent 
 /* Decodes as the ingest would. *ret_job_id: arena. */
 int cli__command_check(struct cli_slice command, struct arena *arena, const char **ret_job_id,
                        struct err *err) MUSTCHECK;
+/* job_id: the key; NULL: none. */
 int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct cli_slice command,
                       const char *job_id, uint64_t tag, struct err *err) MUSTCHECK;
 int cli__read_whole(const char *path, struct buf *out, struct err *err) MUSTCHECK; /* "-": standard input */

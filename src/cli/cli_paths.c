@@ -42,7 +42,7 @@ int cli__dev_dir(bool create, struct buf *ret, struct err *err) {
     return 0;
 }
 
-/* The process in `path` is alive. */
+/* The process in `path` is alive, and ours to signal. */
 static bool pid_file_is_live(const char *path) {
     FILE *file = fopen(path, "re");
     if (!file) return false;
@@ -50,7 +50,7 @@ static bool pid_file_is_live(const char *path) {
     bool read = fgets(line, sizeof line, file) != NULL;
     fclose(file);
     long pid = read ? strtol(line, NULL, 10) : 0;
-    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+    return pid > 0 && kill((pid_t)pid, 0) == 0;
 }
 
 bool cli__dev_config(struct buf *ret) {

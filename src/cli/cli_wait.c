@@ -28,6 +28,22 @@ struct waiting {
     struct arena arena;
 };
 
+static void draw(const struct waiting *w) {
+    if (!w->ctx->terminal || w->ctx->quiet || w->wait->count == 0) return;
+    size_t total = w->wait->count, done = total - w->count;
+    double fraction = ((double)done + w->progress) / (double)total;
+    int filled = (int)(fraction * BAR_WIDTH);
+    fprintf(stderr, "\r[%.*s%*s] %zu/%zu ended", filled, "##############################", BAR_WIDTH - filled, "", done,
+            total);
+    if (w->wait->by_state[JOB_STATE_FAILED]) fprintf(stderr, ", %zu failed", w->wait->by_state[JOB_STATE_FAILED]);
+    fputs("\033[K", stderr);
+}
+
+/* Takes the bar away, so that a line can be printed where it stood. */
+static void undraw(const struct waiting *w) {
+    if (w->ctx->terminal && !w->ctx->quiet) fputs("\r\033[K", stderr);
+}
+
 /* Looks at the window once. Returns how many ended, or -1. */
 static int pass(struct waiting *w, struct err *err) {
     size_t window = w->count < WINDOW ? w->count : WINDOW, kept = 0, i = 0;
@@ -42,6 +58,7 @@ static int pass(struct waiting *w, struct err *err) {
             break;
         }
         if (job_state_is_terminal(rec.state)) {
+            if (w->wait->print) undraw(w);
             if (w->wait->print && cli__print_ended(w->ctx, w->st, &rec, err) != 0) {
                 rc = -1;
                 break;
@@ -59,22 +76,6 @@ static int pass(struct waiting *w, struct err *err) {
     return rc != 0 ? -1 : (int)ended;
 }
 
-static void draw(const struct waiting *w) {
-    if (!w->ctx->terminal || w->ctx->quiet || w->wait->count == 0) return;
-    size_t total = w->wait->count, done = total - w->count;
-    double fraction = ((double)done + w->progress) / (double)total;
-    int filled = (int)(fraction * BAR_WIDTH);
-    fprintf(stderr, "\r[%.*s%*s] %zu/%zu ended", filled, "##############################", BAR_WIDTH - filled, "", done,
-            total);
-    if (w->wait->by_state[JOB_STATE_FAILED]) fprintf(stderr, ", %zu failed", w->wait->by_state[JOB_STATE_FAILED]);
-    fputs("\033[K", stderr);
-}
-
-/* Takes the bar away, so that a line can be printed where it stood. */
-static void undraw(const struct waiting *w) {
-    if (w->ctx->terminal && !w->ctx->quiet) fputs("\r\033[K", stderr);
-}
-
 static int timed_out(const struct waiting *w, struct err *err) {
     size_t absent = w->wait->absent;
     if (w->wait->count == 1)
@@ -87,7 +88,6 @@ static int timed_out(const struct waiting *w, struct err *err) {
 static int wait_all(struct waiting *w, struct err *err) {
     int64_t start = clock_mono_ms(&clock_system), last_answer = start, pause = PAUSE_MIN_MS;
     while (w->count > 0) {
-        undraw(w);
         int ended = pass(w, err);
         fflush(stdout);
         int64_t now = clock_mono_ms(&clock_system);

@@ -146,13 +146,23 @@ static int choose_id(struct submit *sub, size_t index, const char **ret, struct 
     return 0;
 }
 
-/* Writes command `index` to `out` and its id to sub->ids, choosing one the first time. */
+/* Structured CloudEvents are sent byte for byte, so what would change them cannot be asked for. */
+static int refuse_changes(const struct submit *sub, const struct document *doc, struct err *err) {
+    const struct cli_overlay *overlay = &sub->overlay;
+    if (!sub->job_id && sub->repeat == 1 && !overlay->count && !overlay->params.count && !overlay->labels.count)
+        return 0;
+    return err_set(err, ERR_USAGE,
+                   "%s: document %zu is a CloudEvent and is sent as it is: no --count, no --job-id, no members",
+                   doc->path, doc->number);
+}
+
+/* Writes command `index` to `out` and its id, as far as it is ours, to sub->ids, choosing one the first time. */
 static int build(struct submit *sub, size_t index, struct buf *out, struct err *err) {
     const struct document *doc = &sub->docs[index / (size_t)sub->repeat];
     buf_reset(out);
     if (cli__command_is_cloudevent(doc->json)) {
         buf_append(out, doc->json.at, doc->json.len);
-        return 0;
+        return refuse_changes(sub, doc, err);
     }
     if (!sub->ids[index] && choose_id(sub, index, &sub->ids[index], err) != 0) return -1;
     if (cli__command_build(doc->json, &sub->overlay, sub->ids[index], out, err) != 0)
@@ -160,7 +170,8 @@ static int build(struct submit *sub, size_t index, struct buf *out, struct err *
     return 0;
 }
 
-/* Checks the first copy of each document; the others differ in their ids alone. */
+/* Checks the first copy of each document; the others differ in their ids alone. Without checking, a command may have no
+ * id that could be read; it is sent without a key then. */
 static int check_all(struct submit *sub, struct err *err) {
     struct buf out = {0};
     struct arena scratch;
@@ -175,7 +186,6 @@ static int check_all(struct submit *sub, struct err *err) {
             if (!sub->no_check) rc = err_wrap(err, "%s: document %zu", doc->path, doc->number);
         }
         if (rc == 0 && job_id) sub->ids[i] = arena_strdup(&sub->arena, job_id);
-        if (rc == 0 && !sub->ids[i]) sub->ids[i] = "unknown"; /* --no-check and no id that could be read */
     }
     arena_done(&scratch);
     buf_done(&out);
@@ -206,8 +216,21 @@ static int send_all(struct submit *sub, struct err *err) {
  */
 
 static void print_ids(const struct submit *sub) {
-    for (size_t i = 0; i < sub->total; i++)
-        if (sub->acked[i]) printf(sub->ctx->json ? "{\"job_id\":\"%s\"}\n" : "%s\n", sub->ids[i]);
+    struct buf line = {0};
+    for (size_t i = 0; i < sub->total; i++) {
+        const char *id = sub->ids[i] ? sub->ids[i] : "";
+        if (!sub->acked[i]) continue;
+        buf_reset(&line);
+        if (sub->ctx->json) {
+            buf_puts(&line, "{\"job_id\":");
+            wire_json_string(id, strlen(id), &line);
+            buf_puts(&line, "}");
+        } else {
+            buf_puts(&line, *id ? id : "(no job_id that could be read)");
+        }
+        printf("%s\n", line.data);
+    }
+    buf_done(&line);
 }
 
 static int wait_all(struct submit *sub, int *ret_code, struct err *err) {
@@ -307,6 +330,7 @@ static int parse_and_submit(struct submit *sub, int argc, char **argv) {
         if (take_option(sub, opt) != 0) return sub->ctx->exit_code;
     if (optind == argc && !sub->has_model)
         return cli__usage(sub->ctx, "what? give files, - for standard input, or --model");
+    if (sub->no_check && sub->wait) return cli__usage(sub->ctx, "--wait: what is not checked may never become a job");
     if (cli__begin(sub->ctx) != 0) return sub->ctx->exit_code;
     return submit(sub, argv + optind, (size_t)(argc - optind));
 }
