@@ -215,33 +215,30 @@ int onnx_model_parse(const void *bytes, size_t len, struct onnx_model **ret, str
 
 /* An empty file cannot be mapped and is no model either. A model in use must be replaced by rename, as every version
  * folder should be: truncating a mapped file kills its readers, and the reader has no remedy. */
-static int map_file(const char *path, void **ret, size_t *ret_len, struct err *err) {
+static void *map_file(const char *path, size_t *ret_len, struct err *err) {
+    void *map = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return err_set_errno(err, ERR_MODEL_LOAD_FAILED, "%s", path);
     struct stat st;
-    int rc = -1;
-    if (fstat(fd, &st) != 0) {
+    if (fd < 0 || fstat(fd, &st) != 0) {
         err_set_errno(err, ERR_MODEL_LOAD_FAILED, "%s", path);
     } else if (!S_ISREG(st.st_mode) || st.st_size == 0) {
         err_set(err, ERR_MODEL_LOAD_FAILED, "%s: not a file, or empty", path);
     } else {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        *ret_len = (size_t)st.st_size;
+        map = mmap(NULL, *ret_len, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map == MAP_FAILED) {
+            map = NULL;
             err_set_errno(err, ERR_MODEL_LOAD_FAILED, "%s: cannot be mapped", path);
-        } else {
-            *ret = map;
-            *ret_len = (size_t)st.st_size;
-            rc = 0;
         }
     }
-    close(fd);
-    return rc;
+    if (fd >= 0) close(fd);
+    return map;
 }
 
 int onnx_model_open(const char *path, struct onnx_model **ret, struct err *err) {
-    void *map;
-    size_t len;
-    if (map_file(path, &map, &len, err) != 0) return -1;
+    size_t len = 0;
+    void *map = map_file(path, &len, err);
+    if (!map) return -1;
     struct onnx_model *model;
     if (onnx_model_parse(map, len, &model, err) != 0) {
         munmap(map, len);
