@@ -1,7 +1,8 @@
 /* bus: Kafka, as the rest of Penstock sees it. The only user of librdkafka is src/bus/.
  *
  * Consumers and producers are vtables, so that a simulation can put a model broker in their place; bus_kafka_* make the
- * real ones. A message's bytes are borrowed from the batch until bus_batch_release, which must come before bus_consumer_free.
+ * real ones. A message's bytes are borrowed from the batch until bus_batch_release, which must come before
+ * bus_consumer_free.
  *
  *     struct bus_batch batch = {0};
  *     if (bus_poll(consumer, 256, 100, &batch, &err) != 0) return -1;
@@ -18,7 +19,7 @@
 #include "penstock/err.h"
 
 #define BUS_OFFSET_BEGINNING (-2)
-#define BUS_OFFSET_END (-1)
+#define BUS_OFFSET_END       (-1)
 
 struct bus_header {
     const char *name;
@@ -42,7 +43,7 @@ struct bus_msg {
 struct bus_batch {
     struct bus_msg *msgs;
     size_t count;
-    void *opaque;                            /* of the implementation */
+    void *opaque;                             /* of the implementation */
     void (*release)(struct bus_batch *batch); /* set by bus_poll */
 };
 void bus_batch_release(struct bus_batch *batch); /* safe on {0} and twice */
@@ -57,8 +58,8 @@ struct bus_position {
  * bus_consumer_free. */
 struct bus_assign_ops {
     void *self;
-    /* For each position (offset = BUS_OFFSET_BEGINNING on entry) writes where reading starts. `low[i]` and `high[i]` are
-     * the log's ends. -1 with *err: nothing is assigned and bus_poll returns that error. */
+    /* For each position (offset = BUS_OFFSET_BEGINNING on entry) writes where reading starts. `low[i]` and `high[i]`
+     * are the log's ends. -1 with *err: nothing is assigned and bus_poll returns that error. */
     int (*assigned)(void *self, struct bus_position *positions, const int64_t *low, const int64_t *high, size_t count,
                     struct err *err);
     void (*revoked)(void *self, const struct bus_position *positions, size_t count); /* [optional] */
@@ -75,8 +76,9 @@ struct bus_consumer {
     const struct bus_consumer_ops *ops;
 };
 
-/* Up to `max` messages, waiting up to timeout_ms for the first (then a few ms for more). 0 messages is no error. *ret must be
- * {0} or released. While no broker can be reached each call that gets nothing is RETRY bus_unavailable, and may take a second. */
+/* Up to `max` messages, waiting up to timeout_ms for the first (then a few ms for more). 0 messages is no error. *ret
+ * must be {0} or released. While no broker can be reached each call that gets nothing is RETRY bus_unavailable, and may
+ * take a second. */
 int bus_poll(struct bus_consumer *con, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err) MUSTCHECK;
 /* Commits to the consumer group, asynchronously: for lag metrics only; truth is the offset in the store. */
 int bus_commit(struct bus_consumer *con, const struct bus_position *positions, size_t count, struct err *err) MUSTCHECK;
@@ -84,7 +86,8 @@ int bus_commit(struct bus_consumer *con, const struct bus_position *positions, s
 int bus_pause(struct bus_consumer *con, const char *topic, bool paused, struct err *err) MUSTCHECK;
 void bus_consumer_free(struct bus_consumer *con); /* leaves the group; safe on NULL */
 
-/* A message to be produced; bytes are copied before bus_produce returns. partition -1: by key (murmur2, as Java does). */
+/* A message to be produced; bytes are copied before bus_produce returns. partition -1: by key (murmur2, as Java does).
+ */
 struct bus_out {
     const char *topic;
     int32_t partition;
@@ -97,8 +100,8 @@ struct bus_out {
     uint64_t tag; /* comes back with the delivery */
 };
 
-/* Told for every message, in whatever order Kafka answered: err NULL = stored by all in-sync replicas (acks=all). After an
- * error a later message may still be stored: who needs an unbroken order frees the producer at the first one. */
+/* Told for every message, in whatever order Kafka answered: err NULL = stored by all in-sync replicas (acks=all). After
+ * an error a later message may still be stored: who needs an unbroken order frees the producer at the first one. */
 typedef void bus_delivered_fn(void *self, uint64_t tag, const struct err *err);
 
 struct bus_producer;
@@ -111,8 +114,8 @@ struct bus_producer {
     const struct bus_producer_ops *ops;
 };
 
-/* Queues one message. RETRY with ERR_BUS_UNAVAILABLE when the queue is full: poll, then try again. ERR_TOO_LARGE (REJECT) for
- * a message over message.max.bytes. */
+/* Queues one message. RETRY with ERR_BUS_UNAVAILABLE when the queue is full: poll, then try again. ERR_TOO_LARGE
+ * (REJECT) for a message over message.max.bytes. */
 int bus_produce(struct bus_producer *prod, const struct bus_out *msg, struct err *err) MUSTCHECK;
 /* Serves delivery reports for up to timeout_ms. -1 on a fatal producer error: free it and start afresh. */
 int bus_producer_poll(struct bus_producer *prod, int timeout_ms, struct err *err) MUSTCHECK;

@@ -20,23 +20,25 @@ struct bus_kafka_config {
     size_t prop_count;
 };
 
-/* Refuses, by name, a property that the promises rest on (acks, enable.idempotence, isolation.level, enable.auto.commit ...)
- * and one that librdkafka does not know or whose value it rejects: ERR_CONFIG. No connection is made. */
+/* Refuses, by name, a property that the promises rest on (acks, enable.idempotence, isolation.level, enable.auto.commit
+ * ...) and one that librdkafka does not know or whose value it rejects: ERR_CONFIG. No connection is made. */
 int bus_kafka_check_props(const struct bus_kafka_config *cfg, struct err *err) MUSTCHECK;
 
-/* A member of consumer group `group` on `topics`: cooperative-sticky, read_committed, no auto-commit, auto.offset.reset=error.
- * group_instance_id: static membership, NULL for none. */
+/* A member of consumer group `group` on `topics`: cooperative-sticky, read_committed, no auto-commit,
+ * auto.offset.reset=error. group_instance_id: static membership, NULL for none. */
 int bus_kafka_group_consumer(const struct bus_kafka_config *cfg, const char *group, const char *group_instance_id,
                              const char *const *topics, size_t topic_count, const struct bus_assign_ops *assign,
                              struct bus_consumer **ret, struct err *err) MUSTCHECK;
 
-/* Reads every partition of `topic` outside any group (events, verify), read_committed. from: BUS_OFFSET_BEGINNING or _END. With
- * BUS_OFFSET_BEGINNING, *ret_ends (if not NULL; caller frees) holds the log's end per partition at this moment. */
+/* Reads every partition of `topic` outside any group (events, verify), read_committed. from: BUS_OFFSET_BEGINNING or
+ * _END. With BUS_OFFSET_BEGINNING, *ret_ends (if not NULL; caller frees) holds the log's end per partition at this
+ * moment. */
 int bus_kafka_reader(const struct bus_kafka_config *cfg, const char *topic, int64_t from, struct bus_consumer **ret,
                      struct bus_position **ret_ends, size_t *ret_end_count, struct err *err) MUSTCHECK;
 
-/* Has this reader read, in every partition, all that was there when it was opened? Offsets at the end that are never delivered
- * (transaction markers, aborted messages) count as read: so ask this, and do not compare offsets with ret_ends. */
+/* Has this reader read, in every partition, all that was there when it was opened? Offsets at the end that are never
+ * delivered (transaction markers, aborted messages) count as read: so ask this, and do not compare offsets with
+ * ret_ends. */
 bool bus_kafka_reader_caught_up(const struct bus_consumer *reader);
 
 /* An idempotent producer with acks=all. `on_delivered` runs inside bus_producer_poll, on its caller's thread. */
@@ -55,8 +57,8 @@ struct bus_topic {
 int bus_kafka_create_topics(const struct bus_kafka_config *cfg, const struct bus_topic *topics, size_t count,
                             struct err *err) MUSTCHECK;
 
-/* librdkafka's in-process mock cluster (one broker on 127.0.0.1, real TCP, any client may connect). It keeps about 5 MB a
- * partition and has no transactions worth the name: for `penstock dev` and tests. */
+/* librdkafka's in-process mock cluster (one broker on 127.0.0.1, real TCP, any client may connect). It keeps about 5 MB
+ * a partition and has no transactions worth the name: for `penstock dev` and tests. */
 struct bus_mock;
 int bus_mock_start(const struct bus_topic *topics, size_t count, struct bus_mock **ret, struct err *err) MUSTCHECK;
 const char *bus_mock_bootstrap(const struct bus_mock *mock); /* "127.0.0.1:40123" */

@@ -81,8 +81,9 @@ struct executor_options {
 struct executor_model_source {
     const char *name;
     const char *version;
-    const char *path; /* "<repository>/<name>/<version>"; for a model without versions "<repository>/<name>" */
-    int max_batch_size; /* Triton's: 0 = the model takes no batch dimension from us; n = dim 0 of every tensor is the batch */
+    const char *path;   /* "<repository>/<name>/<version>"; for a model without versions "<repository>/<name>" */
+    int max_batch_size; /* Triton's: 0 = the model takes no batch dimension from us; n = dim 0 of every tensor is the
+                           batch */
 };
 
 struct executor_tensor_info {
@@ -113,7 +114,8 @@ struct executor_ops {
     int (*open)(const struct executor_options *options, struct executor **ret_ex, struct executor_error *err);
     int (*load)(struct executor *ex, const struct executor_model_source *source, struct executor_model **ret_model,
                 struct executor_error *err);
-    const struct executor_model_info *(*describe)(const struct executor_model *model); /* [optional] NULL: takes anything */
+    const struct executor_model_info *(*describe)(
+        const struct executor_model *model); /* [optional] NULL: takes anything */
 
     /* Runs `job_count` jobs (1 .. max(1, max_batch_size)) as one batch. 0: every job has an outcome of its own. -1 with
      * *err: the batch as a whole failed, no outcome is valid. Allocates nothing on the device. */

@@ -1,7 +1,7 @@
 /* registry: finding executors by name and models on disk.
  *
- * Hides where executors come from (linked in, or dlopen of libpenstock_<name>.so) and the layout of the model repository,
- * which is Triton's: <repository>/<name>/config.json (optional; for the fake executor sufficient) and
+ * Hides where executors come from (linked in, or dlopen of libpenstock_<name>.so) and the layout of the model
+ * repository, which is Triton's: <repository>/<name>/config.json (optional; for the fake executor sufficient) and
  * <repository>/<name>/<version>/model.onnx, versions being positive integers, the highest the default.
  *
  *     const struct executor_ops *ops;
@@ -27,12 +27,12 @@ int registry_executor_find(const char *name, const char *plugin_dir, const struc
 /* One version of one model. The knobs are Triton's, from config.json; unknown members there are refused by name. */
 struct model_entry {
     char name[65];
-    char version[21];    /* "1"; also of a model without version folders (fake) */
-    char backend[33];    /* "onnx" (default) or "fake" */
-    char *path;          /* folder of the version */
-    int max_batch_size;            /* default 0 */
-    int64_t max_queue_delay_us;    /* dynamic_batching.max_queue_delay_microseconds, default 0 */
-    bool latest;         /* the default version of its name */
+    char version[21];           /* "1"; also of a model without version folders (fake) */
+    char backend[33];           /* "onnx" (default) or "fake" */
+    char *path;                 /* folder of the version */
+    int max_batch_size;         /* default 0 */
+    int64_t max_queue_delay_us; /* dynamic_batching.max_queue_delay_microseconds, default 0 */
+    bool latest;                /* the default version of its name */
 };
 
 struct model_list {

@@ -1,7 +1,7 @@
 /* wire: JSON and CloudEvents to structs and back. The only user of jansson; schemas/ is the source of truth.
  *
- * Decoders are total: any bytes give a value or an error with a code of the table, never a crash, within the limits below.
- * Everything decoded is allocated from the caller's arena and borrowed from it.
+ * Decoders are total: any bytes give a value or an error with a code of the table, never a crash, within the limits
+ * below. Everything decoded is allocated from the caller's arena and borrowed from it.
  *
  *     struct job_command cmd;
  *     if (wire_command_decode(&in, arena, &cmd, &err) != 0) reject(&err);
@@ -18,12 +18,12 @@
 #include "penstock/mem.h"
 #include "penstock/tensor.h"
 
-#define WIRE_MAX_VALUE_BYTES (1024 * 1024)
-#define WIRE_MAX_DEPTH 32
+#define WIRE_MAX_VALUE_BYTES  (1024 * 1024)
+#define WIRE_MAX_DEPTH        32
 #define WIRE_MAX_STRING_BYTES (256 * 1024)
-#define WIRE_MAX_INPUTS 64
-#define WIRE_MAX_PARAMS 64
-#define WIRE_MAX_LABELS 16
+#define WIRE_MAX_INPUTS       64
+#define WIRE_MAX_PARAMS       64
+#define WIRE_MAX_LABELS       16
 
 struct wire_header {
     const char *name;
@@ -55,9 +55,9 @@ struct job_command {
     /* create */
     const char *model, *model_version; /* version NULL = latest */
     int priority;
-    int max_attempts;                  /* 0 = the configured default */
+    int max_attempts;                     /* 0 = the configured default */
     int64_t timeout_ms, queue_timeout_ms; /* 0 = the configured default */
-    int64_t not_before;                /* ms since the epoch; 0 = now */
+    int64_t not_before;                   /* ms since the epoch; 0 = now */
     struct wire_label *labels;
     size_t label_count;
     const char *spec; /* canonical JSON of the whole create command: members sorted, no white space. The same job */
@@ -68,9 +68,10 @@ struct job_command {
 
 /* Decodes plain JSON, or CloudEvents in structured (content-type application/cloudevents+json) or binary (ce_* headers)
  * mode. Checks everything that the schema says, and that each tensor's data fits its shape and datatype. On error,
- * *ret_job_id (if not NULL) is the job_id when it could be read and is valid, else NULL: so that the rejected event can name it. */
-int wire_command_decode(const struct wire_message *in, struct arena *arena, struct job_command *ret, const char **ret_job_id,
-                        struct err *err) MUSTCHECK;
+ * *ret_job_id (if not NULL) is the job_id when it could be read and is valid, else NULL: so that the rejected event can
+ * name it. */
+int wire_command_decode(const struct wire_message *in, struct arena *arena, struct job_command *ret,
+                        const char **ret_job_id, struct err *err) MUSTCHECK;
 
 /* What a worker needs of a spec. */
 struct wire_request {
@@ -80,17 +81,22 @@ struct wire_request {
     struct executor_param *params;
     size_t param_count;
 };
-int wire_spec_decode(const char *spec, size_t len, struct arena *arena, struct wire_request *ret, struct err *err) MUSTCHECK;
+int wire_spec_decode(const char *spec, size_t len, struct arena *arena, struct wire_request *ret,
+                     struct err *err) MUSTCHECK;
 
-/* Result document: {"model_name","model_version","outputs":[{"data","datatype","name","shape"}]}. BOOL as true/false; NaN and
- * infinities, which JSON does not have, as the strings "NaN", "Infinity", "-Infinity"; UINT64 beyond INT64_MAX as a decimal
- * string (the schema says so). Canonical, as is the error envelope: what went through the event log is the same bytes. */
-void wire_result_encode(const char *model, const char *version, const struct tensor *outputs, size_t count, struct buf *out);
+/* Result document: {"model_name","model_version","outputs":[{"data","datatype","name","shape"}]}. BOOL as true/false;
+ * NaN and infinities, which JSON does not have, as the strings "NaN", "Infinity", "-Infinity"; UINT64 beyond INT64_MAX
+ * as a decimal string (the schema says so). Canonical, as is the error envelope: what went through the event log is the
+ * same bytes. */
+void wire_result_encode(const char *model, const char *version, const struct tensor *outputs, size_t count,
+                        struct buf *out);
 
-/* The error envelope {"code","hint","message","retryable"}; hint by code. Bytes of `message` that are not UTF-8 become U+FFFD. */
+/* The error envelope {"code","hint","message","retryable"}; hint by code. Bytes of `message` that are not UTF-8 become
+ * U+FFFD. */
 void wire_error_encode(enum err_code code, const char *message, bool retryable, struct buf *out);
 
-/* An event as CloudEvents 1.0 in Kafka binary mode: the value, and the ce_* headers (arena). `source` is the ce_source. */
+/* An event as CloudEvents 1.0 in Kafka binary mode: the value, and the ce_* headers (arena). `source` is the ce_source.
+ */
 struct wire_event_out {
     const char *value;
     size_t value_len;
@@ -98,13 +104,16 @@ struct wire_event_out {
     size_t header_count;
 };
 void wire_event_encode(const struct job_event *ev, const char *source, struct arena *arena, struct wire_event_out *ret);
-int wire_event_decode(const char *value, size_t len, struct arena *arena, struct job_event *ret, struct err *err) MUSTCHECK;
+int wire_event_decode(const char *value, size_t len, struct arena *arena, struct job_event *ret,
+                      struct err *err) MUSTCHECK;
 
 /* For `penstock submit` and POST /jobs: the canonical JSON of a command. */
 void wire_command_encode_cancel(const char *job_id, const char *reason, struct buf *out);
 
-/* A record with its result and error documents (NULL: none), as `penstock get --json` and GET /jobs/{id} show it; one line. */
-void wire_record_encode(const struct job_record *rec, const char *spec, const char *result, const char *error, struct buf *out);
+/* A record with its result and error documents (NULL: none), as `penstock get --json` and GET /jobs/{id} show it; one
+ * line. */
+void wire_record_encode(const struct job_record *rec, const char *spec, const char *result, const char *error,
+                        struct buf *out);
 
 /* A minimal JSON writer for the edges (CLI, HTTP): escapes a string with its quotes. */
 void wire_json_string(const char *s, size_t len, struct buf *out);
