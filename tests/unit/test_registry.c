@@ -93,6 +93,38 @@ static void test_an_executor_name_cannot_leave_the_plugin_folder(void **state) {
     }
 }
 
+/* A plug-in as an outsider builds one: from the public header alone. */
+static void build_plugin(const char *name, const char *source) {
+    char file[64], command[8192];
+    snprintf(file, sizeof file, "%s.c", name);
+    put_file(file, source);
+    snprintf(command, sizeof command, "cc -shared -fPIC -I'%s/include' '%s/%s' -o '%s/libpenstock_%s.so'", SOURCE_DIR,
+             repo, file, repo, name);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_a_plugin_is_opened_from_its_folder_and_checked_for_its_abi(void **state) {
+    const struct executor_ops *ops = NULL;
+    struct err err;
+    if (!test_have_program("cc")) {
+        print_message("skipped: no cc to build a plug-in with\n");
+        skip();
+    }
+#define PLUGIN(abi)                                                                                                    \
+    "#include \"penstock/executor.h\"\n"                                                                               \
+    "static const struct executor_ops ops = {.abi_version = " abi ", .name = \"own\"};\n"                              \
+    "const struct executor_ops *penstock_executor(void) { return &ops; }\n"
+    build_plugin("own-1", PLUGIN("EXECUTOR_ABI_VERSION"));
+    if (registry_executor_find("own-1", repo, &ops, &err) != 0) fail_msg("%s", err.msg);
+    assert_string_equal(ops->name, "own");
+    build_plugin("other_abi", PLUGIN("EXECUTOR_ABI_VERSION + 1"));
+    assert_int_equal(registry_executor_find("other_abi", repo, &ops, &err), -1);
+    assert_non_null(strstr(err.msg, "executor 'other_abi': built for ABI 2, this penstock has ABI 1"));
+    build_plugin("empty", "int nothing;\n");
+    assert_int_equal(registry_executor_find("empty", repo, &ops, &err), -1);
+    assert_non_null(strstr(err.msg, "executor 'empty': the plug-in exports no penstock_executor"));
+}
+
 /* --- repositories ------------------------------------------------------------------------------------------------ */
 
 static void test_versions_sort_as_numbers_and_the_highest_is_the_latest(void **state) {
@@ -209,6 +241,7 @@ int main(void) {
         CASE(test_the_linked_in_executors_are_found_by_name),
         CASE(test_an_unknown_executor_is_an_error_that_names_it_and_its_file),
         CASE(test_an_executor_name_cannot_leave_the_plugin_folder),
+        CASE(test_a_plugin_is_opened_from_its_folder_and_checked_for_its_abi),
         CASE(test_versions_sort_as_numbers_and_the_highest_is_the_latest),
         CASE(test_config_json_gives_the_knobs_and_its_absence_the_defaults),
         CASE(test_a_fake_model_needs_no_version_folder_and_is_version_1),
