@@ -51,7 +51,7 @@ enum executor_outcome { EXECUTOR_COMPLETED, EXECUTOR_FAILED, EXECUTOR_STOPPED };
  * until its next run() or unload(). */
 struct executor_job {
     const char *job_id;
-    int attempt; /* 1, 2, 3 ... */
+    int attempt; /* which execution of the job this is: 1, 2, 3 ... */
     const struct tensor *inputs;
     size_t input_count;
     const struct executor_param *params;

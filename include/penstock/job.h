@@ -73,6 +73,7 @@ struct job_event {
     const char *doc;  size_t doc_len;  /* JSON: the spec (queued/create), the result (completed), the error envelope (failed, rejected) */
     const char *key;  size_t key_len;  /* rejected: the Kafka key as it came */
     const char *raw;  size_t raw_len;  /* rejected: the command's bytes as they came */
+    size_t raw_size;                   /* how many those were before they were cut to raw_len */
 };
 
 /* A job's record: the hash penstock:job:<id>. Strings are borrowed. */

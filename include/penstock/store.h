@@ -6,7 +6,7 @@
  * the store epoch, so a Redis that was restarted answers NOSCRIPT, and that is the fence (DESIGN section 6).
  *
  *     struct store *st;
- *     if (store_open(&cfg, &st, &err) != 0 || store_attach(st, true, &err) != 0) ...
+ *     if (store_open(&cfg, &st, &err) != 0) ...
  *     if (store_claim(st, &want, &arena, &batch, &err) != 0) ...
  *
  * Errors: RETRY store_unavailable (not reachable; the outcome of the call is unknown, and every script is safe to repeat),
@@ -30,6 +30,7 @@ struct store_config {
     int timeout_ms;       /* of connecting and of one call */
     int64_t retention_ms; /* of terminal jobs; 0 = for ever */
     int64_t tombstone_ms; /* how long a cancel waits for its create */
+    bool may_recover;     /* a control process: it initialises an empty store and, after a Redis restart, bumps the epoch */
     int max_crashes;      /* a job whose workers died this often fails as worker_lost */
     bool allow_unfit;     /* tests only: skip the check of maxmemory-policy */
 };
@@ -37,9 +38,9 @@ struct store_config {
 int store_open(const struct store_config *cfg, struct store **ret, struct err *err) MUSTCHECK; /* connects on first use */
 void store_free(struct store *st);                                                            /* safe on NULL */
 
-/* Makes the scripts callable. `may_recover`: this is a control process, which initialises an empty store and, after a
- * Redis restart, bumps the epoch; others wait for it (RETRY store_fenced). */
-int store_attach(struct store *st, bool may_recover, struct err *err) MUSTCHECK;
+/* Makes the scripts callable; calls do it by themselves when needed. A process that may not recover waits (RETRY
+ * store_fenced) until one that may has opened the store. */
+int store_attach(struct store *st, struct err *err) MUSTCHECK;
 
 /* --- ingest ------------------------------------------------------------------------------------------------------- */
 enum store_item_kind { STORE_ITEM_CREATE, STORE_ITEM_CANCEL, STORE_ITEM_REJECT };
@@ -50,6 +51,7 @@ struct store_item {
     const char *traceparent;
     const char *key;  size_t key_len;   /* as they came, for the dead letter */
     const char *raw;  size_t raw_len;
+    size_t raw_size; /* before it was cut to raw_len */
     /* create */
     const char *model, *model_version;
     int priority, max_attempts;
@@ -81,7 +83,7 @@ struct store_claim {
 };
 struct store_claimed {
     const char *job_id, *model, *model_version, *token, *traceparent;
-    int attempt;
+    int attempt, crashes;
     int64_t timeout_ms;
     const char *spec;  size_t spec_len;
 };
@@ -110,7 +112,6 @@ struct store_finish {
     enum err_code code;               /* FAILED */
     bool retryable;                   /* FAILED: may be retried while attempts are left */
     int64_t backoff_ms;               /* of that retry: the worker draws the jitter */
-    int64_t run_us;                   /* execution time as measured */
     bool accepted;                    /* written; false: lease lost, the result is discarded */
 };
 /* Finishes jobs and, with `want` not NULL, claims the next batch in the same script. */
@@ -132,11 +133,17 @@ struct store_outbox_entry {
 /* Entries after `after` ("" = from the start), at most `max`; waits up to wait_ms when there is none. */
 int store_outbox_read(struct store *st, const char *after, size_t max, int wait_ms, struct arena *arena,
                       struct store_outbox_entry **ret, size_t *ret_count, struct err *err) MUSTCHECK;
-/* Forgets entries up to and including `id`, once Kafka has acknowledged them. `relay` names the holder of the relay lease. */
-int store_outbox_trim(struct store *st, const char *relay, const char *id, struct err *err) MUSTCHECK;
+/* Forgets entries up to and including `id`, once Kafka has acknowledged them. */
+int store_outbox_trim(struct store *st, const char *id, struct err *err) MUSTCHECK;
 /* One relay at a time (liveness only: two would repeat events, not lose or reorder them). *ret_held: do we have it? */
 int store_relay_lease(struct store *st, const char *relay, int64_t lease_ms, bool *ret_held, struct err *err) MUSTCHECK;
-/* Waits up to wait_ms for a hint that `topic` ("ready", "outbox") has something; spurious returns are fine. */
-int store_wait(struct store *st, const char *topic, int wait_ms, struct err *err) MUSTCHECK;
+
+/* --- being told --------------------------------------------------------------------------------------------------- */
+/* A second connection on which Redis tells this worker that jobs became ready or that one of its jobs shall be cancelled.
+ * *ret_fd: to poll for reading; valid until the next error. Calling again is cheap. */
+int store_watch(struct store *st, const char *worker, int *ret_fd, struct err *err) MUSTCHECK;
+/* Reads what was told since, without waiting. *ret_cancel: some job of this worker has a cancel requested: renew now.
+ * Messages may be lost; they only make things faster than polling. */
+int store_watch_read(struct store *st, bool *ret_ready, bool *ret_cancel, struct err *err) MUSTCHECK;
 
 #endif

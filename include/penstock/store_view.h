@@ -28,7 +28,7 @@ int store_job_list(struct store *st, const struct store_list *query, struct aren
 
 struct store_stats {
     int64_t by_state[JOB_STATE_COUNT];
-    int64_t outbox_entries, gseq, store_epoch, due_timers;
+    int64_t outbox_entries, gseq, store_epoch, timers;
 };
 int store_stats_get(struct store *st, struct store_stats *ret, struct err *err) MUSTCHECK;
 

@@ -95,6 +95,9 @@ void wire_result_encode(const char *model, const char *version, const struct ten
  * U+FFFD. */
 void wire_error_encode(enum err_code code, const char *message, bool retryable, struct buf *out);
 
+/* The message of an error envelope ("" if there is none). */
+const char *wire_error_message(const char *envelope, size_t len, struct arena *arena);
+
 /* An event as CloudEvents 1.0 in Kafka binary mode: the value, and the ce_* headers (arena). `source` is the ce_source.
  */
 struct wire_event_out {

@@ -51,7 +51,7 @@ int job_fold(struct job_record *rec, const struct job_event *ev, struct err *err
         rec->finished_at = ev->at;
         rec->duration_ms = rec->started_at ? ev->at - rec->started_at : 0;
         rec->not_before = 0;
-        rec->error_code = ev->to == JOB_STATE_COMPLETED ? NULL : ev->reason;
+        rec->error_code = ev->to == JOB_STATE_FAILED ? ev->reason : NULL;
         break;
     }
     return 0;

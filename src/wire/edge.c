@@ -22,3 +22,12 @@ out:
     json_decref(root);
     return rc;
 }
+
+const char *wire_error_message(const char *envelope, size_t len, struct arena *arena) {
+    struct err ignored;
+    json_t *root = wire__json_load(envelope, len, &wire__limits_document, &ignored);
+    const char *message = root ? json_string_value(json_object_get(root, "message")) : NULL;
+    const char *copy = arena_strdup(arena, message ? message : "");
+    json_decref(root);
+    return copy;
+}

@@ -1,0 +1,224 @@
+/* Commands into the store.
+ *
+ * Problem: Kafka hands out a command at least once, members of the group come and go, and any step may fail half-way; yet
+ * each accepted command must become one job, and none may be skipped.
+ * Design: truth about "how far" is not Kafka's committed offset but the offset in the store, which ingest.lua advances in
+ * the same step in which the jobs are written. On assignment we seek to it. A member that lost a partition and still stores
+ * its last batch does no harm: the script knows those offsets already, whoever was first. Kafka's own commit follows later
+ * and only feeds lag metrics.
+ * What breaks if changed: a seek to the committed offset skips commands after a Redis that lost its last second; moving on
+ * past a batch that failed loses it. */
+#include "penstock/ingest.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "penstock/log.h"
+#include "penstock/wire.h"
+
+#define ROLE "ingest"
+#define CALL_MAX_BYTES ((size_t)4 * 1024 * 1024) /* of command bytes in one script call */
+
+struct ingest {
+    struct ingest_config cfg;
+    struct store *st;
+    struct bus_consumer *consumer;
+    struct bus_assign_ops assign;
+    struct arena arena;     /* of the batch in hand */
+    struct bus_batch batch; /* the batch in hand; its bytes are borrowed by items */
+    struct store_item *items;
+    size_t item_count, stored; /* items[0 .. stored) are in the store */
+    struct ingest_stats stats;
+};
+
+/* --- one command --------------------------------------------------------------------------------------------------- */
+
+static void item_reject(struct ingest *ing, struct store_item *item, const struct err *reason) {
+    struct buf envelope = {0};
+    wire_error_encode(reason->code, reason->msg, err_code_retryable(reason->code), &envelope);
+    item->kind = STORE_ITEM_REJECT;
+    item->code = reason->code;
+    item->error = arena_strndup(&ing->arena, envelope.data, envelope.len);
+    item->error_len = envelope.len;
+    buf_done(&envelope);
+}
+
+static void item_create(const struct ingest *ing, struct store_item *item, const struct job_command *cmd) {
+    item->kind = STORE_ITEM_CREATE;
+    item->model = cmd->model;
+    item->model_version = cmd->model_version;
+    item->priority = cmd->priority;
+    item->max_attempts = cmd->max_attempts ? cmd->max_attempts : ing->cfg.max_attempts;
+    item->timeout_ms = cmd->timeout_ms ? cmd->timeout_ms : ing->cfg.timeout_ms;
+    item->queue_timeout_ms = cmd->queue_timeout_ms ? cmd->queue_timeout_ms : ing->cfg.queue_timeout_ms;
+    item->not_before = cmd->not_before;
+    item->spec = cmd->spec;
+    item->spec_len = cmd->spec_len;
+}
+
+static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct store_item *item) {
+    struct wire_header *headers = arena_alloc(&ing->arena, (msg->header_count + 1) * sizeof *headers);
+    for (size_t i = 0; i < msg->header_count; i++)
+        headers[i] = (struct wire_header){msg->headers[i].name, msg->headers[i].value, msg->headers[i].value_len};
+    struct wire_message in = {msg->key, msg->key_len, msg->value, msg->value_len, headers, msg->header_count};
+    struct job_command cmd;
+    struct err err;
+
+    *item = (struct store_item){
+        .source = {msg->topic, msg->partition, msg->offset},
+        .key = msg->key,
+        .key_len = msg->key_len,
+        .raw = msg->value,
+        .raw_len = msg->value_len < WIRE_MAX_VALUE_BYTES ? msg->value_len : WIRE_MAX_VALUE_BYTES,
+        .raw_size = msg->value_len,
+    };
+    if (wire_command_decode(&in, &ing->arena, &cmd, &item->job_id, &err) != 0) {
+        item_reject(ing, item, &err);
+        return;
+    }
+    item->job_id = cmd.job_id;
+    item->traceparent = cmd.traceparent;
+    if (cmd.type == WIRE_COMMAND_CANCEL) {
+        item->kind = STORE_ITEM_CANCEL;
+        item->reason = cmd.reason;
+    } else if (ing->cfg.model_known && !ing->cfg.model_known(ing->cfg.self, cmd.model, cmd.model_version)) {
+        err_set(&err, ERR_UNKNOWN_MODEL, "model: there is no \"%s\"%s%s in the model repository", cmd.model,
+                cmd.model_version ? " version " : "", cmd.model_version ? cmd.model_version : "");
+        item_reject(ing, item, &err);
+    } else {
+        item_create(ing, item, &cmd);
+    }
+}
+
+/* --- a batch ------------------------------------------------------------------------------------------------------- */
+
+static void drop_batch(struct ingest *ing) {
+    bus_batch_release(&ing->batch);
+    arena_reset(&ing->arena);
+    ing->items = NULL;
+    ing->item_count = ing->stored = 0;
+}
+
+static int take_batch(struct ingest *ing, struct err *err) {
+    if (bus_poll(ing->consumer, ing->cfg.batch, ing->cfg.wait_ms, &ing->batch, err) != 0) return -1;
+    ing->items = arena_alloc(&ing->arena, (ing->batch.count + 1) * sizeof *ing->items);
+    for (size_t i = 0; i < ing->batch.count; i++) item_decode(ing, &ing->batch.msgs[i], &ing->items[i]);
+    ing->item_count = ing->batch.count;
+    return 0;
+}
+
+static void count_verdict(struct ingest_stats *stats, enum store_verdict verdict) {
+    switch (verdict) {
+    case STORE_ACCEPTED: stats->accepted++; break;
+    case STORE_DUPLICATE: stats->duplicate++; break;
+    case STORE_REJECTED: stats->rejected++; break;
+    case STORE_NOTED: stats->noted++; break;
+    }
+}
+
+/* Stores the rest of the batch in calls of bounded size. What was stored stays stored if a later call fails. */
+static int store_batch(struct ingest *ing, struct err *err) {
+    while (ing->stored < ing->item_count) {
+        size_t end = ing->stored, bytes = 0;
+        do bytes += ing->items[end].raw_len + ing->items[end].spec_len;
+        while (++end < ing->item_count && bytes < CALL_MAX_BYTES);
+        if (store_ingest(ing->st, ing->items + ing->stored, end - ing->stored, err) != 0) return -1;
+        for (; ing->stored < end; ing->stored++) count_verdict(&ing->stats, ing->items[ing->stored].verdict);
+    }
+    return 0;
+}
+
+/* Tells Kafka how far we are: the last offset of each topic-partition in the batch. For lag metrics, so a failure is only
+ * worth a line. */
+static void commit_batch(struct ingest *ing) {
+    struct bus_position *positions = arena_alloc(&ing->arena, (ing->item_count + 1) * sizeof *positions);
+    size_t count = 0;
+    for (size_t i = 0; i < ing->item_count; i++) {
+        const struct job_source *source = &ing->items[i].source;
+        size_t p = 0;
+        while (p < count && (positions[p].partition != source->partition || strcmp(positions[p].topic, source->topic) != 0)) p++;
+        if (p == count) count++;
+        positions[p] = (struct bus_position){source->topic, source->partition, source->offset + 1};
+    }
+    struct err err;
+    if (bus_commit(ing->consumer, positions, count, &err) != 0) log_err(ROLE, &err);
+}
+
+int ingest_step(void *self, struct err *err) {
+    struct ingest *ing = self;
+    if (ing->item_count == 0 && take_batch(ing, err) != 0) return -1;
+    if (ing->item_count == 0) {
+        drop_batch(ing);
+        return 0;
+    }
+    if (store_batch(ing, err) != 0) return -1;
+    commit_batch(ing);
+    int done = (int)ing->item_count;
+    drop_batch(ing);
+    return done;
+}
+
+/* --- assignment ---------------------------------------------------------------------------------------------------- */
+
+/* Commands that were never read are gone from Kafka. That is for a person to decide, with the exact range; never skipped
+ * in silence. */
+static int handle_lost(struct ingest *ing, struct bus_position *pos, int64_t stored, int64_t low, struct err *err) {
+    if (!ing->cfg.accept_lost)
+        return err_set(err, ERR_COMMANDS_LOST,
+                       "%s[%" PRId32 "]: the commands at offsets %" PRId64 " to %" PRId64
+                       " were deleted by Kafka's retention before they were read",
+                       pos->topic, pos->partition, stored, low - 1);
+    log_error(ROLE, "%s[%" PRId32 "]: going on without the commands at offsets %" PRId64 " to %" PRId64 ", as told", pos->topic,
+              pos->partition, stored, low - 1);
+    if (store_ingest_offset_set(ing->st, pos->topic, pos->partition, low, err) != 0) return -1;
+    pos->offset = low;
+    return 0;
+}
+
+static int assigned(void *self, struct bus_position *positions, const int64_t *low, const int64_t *high, size_t count,
+                    struct err *err) {
+    struct ingest *ing = self;
+    for (size_t i = 0; i < count; i++) {
+        struct bus_position *pos = &positions[i];
+        int64_t stored;
+        if (store_ingest_offset(ing->st, pos->topic, pos->partition, &stored, err) != 0) return -1;
+        pos->offset = stored >= 0 ? stored : low[i];
+        if (stored >= 0 && stored < low[i] && handle_lost(ing, pos, stored, low[i], err) != 0) return -1;
+        if (stored > high[i])
+            return err_set(err, ERR_COMMANDS_LOST,
+                           "%s[%" PRId32 "]: the store is at offset %" PRId64 " but the log ends at %" PRId64
+                           ": the topic was deleted or truncated",
+                           pos->topic, pos->partition, stored, high[i]);
+        log_info(ROLE, "assigned %s[%" PRId32 "] from offset %" PRId64 " of %" PRId64, pos->topic, pos->partition, pos->offset,
+                 high[i]);
+    }
+    return 0;
+}
+
+static void revoked(void *self, const struct bus_position *positions, size_t count) {
+    (void)self;
+    for (size_t i = 0; i < count; i++) log_info(ROLE, "revoked %s[%" PRId32 "]", positions[i].topic, positions[i].partition);
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------- */
+
+struct ingest *ingest_new(const struct ingest_config *cfg, struct store *st) {
+    struct ingest *ing = mem_calloc(1, sizeof *ing);
+    ing->cfg = *cfg;
+    ing->st = st;
+    ing->assign = (struct bus_assign_ops){.self = ing, .assigned = assigned, .revoked = revoked};
+    arena_init(&ing->arena);
+    return ing;
+}
+
+void ingest_free(struct ingest *ing) {
+    if (!ing) return;
+    drop_batch(ing);
+    arena_done(&ing->arena);
+    free(ing);
+}
+
+const struct bus_assign_ops *ingest_assign_ops(struct ingest *ing) { return &ing->assign; }
+void ingest_use_consumer(struct ingest *ing, struct bus_consumer *consumer) { ing->consumer = consumer; }
+struct ingest_stats ingest_stats_get(const struct ingest *ing) { return ing->stats; }

@@ -1,0 +1,194 @@
+-- Common part of every script: one batch of transitions, one outbox entry.
+--
+-- The text of a script is: the generated prelude (EPOCH, MAY, ERRORS, constants; see script.c), this file, then the
+-- script's own file. Rules that keep a batch whole, because Redis does not roll a failed script back:
+--   * check everything about a job before the first write for it; a job that must not be touched is answered, not raised;
+--   * every change of state goes through transition(), which is the only place that bumps seq and emits an event;
+--   * every script that may emit ends with flush(), which appends all events of the batch as one stream entry.
+-- The reader's side of what transition() writes is job_fold() in src/job/fold.c; the two change together.
+
+local META = KEYS[1]                     -- "<prefix>meta": names the slot; all other keys share its prefix
+local P = string.sub(META, 1, -5)
+local call = redis.call
+local SEP = '\31'                        -- cannot occur in a scalar of an event: names and numbers are checked before
+
+local NOW                                -- Redis TIME in ms: the only clock that deadlines are judged by
+local GSEQ, TOKENS                       -- events ever emitted; fencing tokens ever drawn
+local TOKENS_BEFORE
+local OUT = {}                           -- job_id, event, job_id, event ...
+local WAKE = {}                          -- models that got ready jobs
+
+-- Reads the clock and the counters. False when another epoch rules: then nothing may be written.
+local function begin()
+  local t = call('TIME')
+  NOW = t[1] * 1000 + math.floor(t[2] / 1000)
+  local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens')
+  GSEQ, TOKENS = tonumber(m[2]) or 0, tonumber(m[3]) or 0
+  TOKENS_BEFORE = TOKENS
+  return m[1] == EPOCH
+end
+
+local function fenced() return redis.error_reply('FENCED the scripts are of store epoch ' .. EPOCH) end
+
+local function next_token()
+  TOKENS = TOKENS + 1
+  return EPOCH .. '-' .. TOKENS
+end
+
+-- Order of fields: store__event_decode() in outbox.c. doc, key and raw may hold any bytes and so stand behind their lengths.
+local function emit(e)
+  local doc, key, raw = e.doc or '', e.key, e.raw or ''
+  OUT[#OUT + 1] = e.id or ''
+  OUT[#OUT + 1] = table.concat({
+    e.seq or 0, e.from or '', e.to, NOW, e.attempt or 0, e.max_attempts or 0, e.crashes or 0, e.priority or 0,
+    e.model or '', e.model_version or '', e.worker or '', e.token or '', e.reason or '', e.traceparent or '',
+    e.not_before or 0, e.timeout_ms or 0, e.queue_timeout_ms or 0, e.progress or 0,
+    e.topic or '', e.partition or 0, e.offset or 0,
+    #doc, key and #key or -1, e.raw_size or 0, doc .. (key or '') .. raw }, SEP)
+end
+
+local function flush()
+  local events = #OUT / 2
+  if events > 0 then
+    GSEQ = GSEQ + events
+    call('XADD', P .. 'outbox', GSEQ .. '-0', unpack(OUT))
+  end
+  if events > 0 or TOKENS ~= TOKENS_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS) end
+  for model in pairs(WAKE) do call('PUBLISH', P .. 'wake', model) end
+end
+
+local FIELDS = { 'state', 'seq', 'model', 'model_version', 'priority', 'attempt', 'max_attempts', 'crashes', 'token', 'worker',
+  'cancel_requested', 'cancel_reason', 'traceparent', 'timeout_ms', 'queue_timeout_ms', 'queued_at', 'started_at', 'not_before',
+  'lease_until', 'progress' }
+local NUMBERS = { seq = 1, priority = 1, attempt = 1, max_attempts = 1, crashes = 1, timeout_ms = 1, queue_timeout_ms = 1,
+  queued_at = 1, started_at = 1, not_before = 1, lease_until = 1 }
+
+-- The job's record as a table, or nil if there is none. Absent numbers are 0.
+local function load(id)
+  local v = call('HMGET', P .. 'job:' .. id, unpack(FIELDS))
+  if not v[1] then return nil end
+  local job = { id = id }
+  for i, name in ipairs(FIELDS) do
+    if NUMBERS[name] then job[name] = tonumber(v[i]) or 0 else job[name] = v[i] or nil end
+  end
+  return job
+end
+
+-- The one way from state to state. `set`: fields of the record that change besides state, seq and updated_at (a flat list of
+-- name, value); `more`: members of the event beyond what the record says. False, and nothing done, if the table has no such row.
+local function transition(job, to, reason, set, more)
+  local from = job.state
+  if not (MAY[from or ''] or {})[to] then return false end
+  job.seq = (job.seq or 0) + 1
+  job.state = to
+  call('HSET', P .. 'job:' .. job.id, 'state', to, 'seq', job.seq, 'updated_at', NOW, unpack(set))
+  if from then call('ZREM', P .. 'index:' .. from, job.id) end
+  call('ZADD', P .. 'index:' .. to, NOW, job.id)
+  local e = more or {}
+  e.id, e.seq, e.from, e.to, e.reason = job.id, job.seq, from, to, reason
+  e.attempt, e.crashes, e.traceparent = job.attempt, job.crashes, job.traceparent
+  emit(e)
+  return true
+end
+
+-- Urgent first, then in the order of becoming ready: GSEQ plus the place in this batch never repeats. 2^48 leaves room for
+-- 2.8e14 events under ten priorities and stays exact in a double.
+local function ready_score(priority) return (9 - priority) * 281474976710656 + GSEQ + #OUT / 2 end
+
+-- Puts a queued job where it waits: among the ready ones, or among the timers until not_before.
+local function enqueue(job)
+  local from = math.max(job.queued_at, job.not_before)
+  if job.not_before > NOW then
+    call('ZADD', P .. 'timers', job.not_before, job.id)
+    return
+  end
+  call('ZADD', P .. 'ready:' .. job.model, ready_score(job.priority), job.id)
+  if job.queue_timeout_ms > 0 then
+    call('ZADD', P .. 'timers', from + job.queue_timeout_ms, job.id)
+  else
+    call('ZREM', P .. 'timers', job.id)
+  end
+  WAKE[job.model] = true
+end
+
+-- The next deadline of a running job: its lease, or the last moment of its run (the worker ends it on time by itself; this is
+-- for a worker that renews but does not obey).
+local function running_deadline(job)
+  if job.timeout_ms == 0 then return job.lease_until end
+  return math.min(job.lease_until, job.started_at + job.timeout_ms + RUN_GRACE_MS)
+end
+
+local function let_go(job)
+  if job.worker then call('SREM', P .. 'held:' .. job.worker, job.id) end
+end
+
+-- Ends a job. Its worker and token stay in the record: they tell who did it.
+local function finish(job, to, reason, doc)
+  if not (MAY[job.state or ''] or {})[to] then return false end
+  if job.state == 'running' then let_go(job) end
+  if job.state == 'queued' then call('ZREM', P .. 'ready:' .. job.model, job.id) end
+  local set = { 'finished_at', NOW, 'duration_ms', job.started_at and job.started_at > 0 and NOW - job.started_at or 0,
+    'crashes', job.crashes }
+  if to == 'failed' then
+    set[#set + 1] = 'error_code'
+    set[#set + 1] = reason
+    call('SET', P .. 'error:' .. job.id, doc)
+  elseif to == 'completed' then
+    call('SET', P .. 'result:' .. job.id, doc)
+  end
+  local done = transition(job, to, reason, set, { worker = job.worker, token = job.token, doc = doc, progress = job.progress })
+  call('HDEL', P .. 'job:' .. job.id, 'lease_until', 'not_before', 'cancel_requested')
+  if RETENTION_MS > 0 then call('ZADD', P .. 'timers', NOW + RETENTION_MS, job.id)
+  else call('ZREM', P .. 'timers', job.id) end
+  return done
+end
+
+-- Gives a running job back to the queue. A retry never undoes a cancel: whoever calls has looked at cancel_requested.
+local function requeue(job, reason, not_before)
+  let_go(job)
+  local worker, token = job.worker, job.token
+  job.queued_at, job.not_before = NOW, not_before
+  local set = { 'queued_at', NOW, 'attempt', job.attempt, 'crashes', job.crashes }
+  if not_before > 0 then set[#set + 1], set[#set + 2] = 'not_before', not_before end
+  transition(job, 'queued', reason, set, { worker = worker, token = token, not_before = not_before })
+  call('HDEL', P .. 'job:' .. job.id, 'worker', 'token', 'started_at', 'lease_until', 'progress', 'progress_message')
+  enqueue(job)
+end
+
+local function finish_cancelled(job) return finish(job, 'cancelled', job.cancel_reason or 'cancel') end
+
+-- The worker of a running job is gone.
+local function lose(job)
+  job.crashes = job.crashes + 1
+  if job.cancel_requested then return finish_cancelled(job) end
+  if job.crashes >= MAX_CRASHES then return finish(job, 'failed', 'worker_lost', ERRORS.worker_lost) end
+  requeue(job, 'worker_lost', 0)
+end
+
+-- Hands ready jobs of one model to a worker: the first of `models` that has any. ARGV from `at`: worker, lease_ms, number of
+-- models, then model and max_jobs each. Returns rows {id, model, version, token, traceparent, attempt, crashes, timeout_ms, spec}.
+local function claim(at)
+  local worker, lease_ms, models = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local rows = {}
+  for m = 0, models - 1 do
+    local model, max = ARGV[at + 3 + 2 * m], ARGV[at + 4 + 2 * m]
+    local popped = call('ZPOPMIN', P .. 'ready:' .. model, max)
+    for i = 1, #popped, 2 do
+      local job = load(popped[i])
+      if job and job.state == 'queued' then
+        job.worker, job.token = worker, next_token()
+        job.started_at, job.lease_until = NOW, NOW + lease_ms
+        transition(job, 'running', 'claim',
+          { 'worker', worker, 'token', job.token, 'started_at', NOW, 'lease_until', job.lease_until },
+          { worker = worker, token = job.token })
+        if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
+        call('ZADD', P .. 'timers', running_deadline(job), job.id)
+        call('SADD', P .. 'held:' .. worker, job.id)
+        rows[#rows + 1] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', job.attempt,
+          job.crashes, job.timeout_ms, call('GET', P .. 'spec:' .. job.id) or '' }
+      end
+    end
+    if #rows > 0 then break end
+  end
+  return rows
+end

@@ -1,0 +1,112 @@
+-- ingest: a batch of commands from Kafka, and the offsets up to which they are dealt with, in one step.
+-- ARGV: for each command: kind ('C', 'X', 'R'), topic, partition, offset, job_id, traceparent, key ('' = none, else '=' and the
+-- key), raw bytes, their number before they were cut, and by kind
+--   C: model, model_version, priority, max_attempts, timeout_ms, queue_timeout_ms, not_before, spec
+--   X: reason
+--   R: error code, error envelope
+-- Returns a verdict per command: 0 accepted, 1 duplicate, 2 rejected, 3 noted.
+local ACCEPTED, DUPLICATE, REJECTED, NOTED = 0, 1, 2, 3
+
+local function reject(c, code, envelope)
+  emit({ id = c.id, to = 'rejected', reason = code, traceparent = c.traceparent, topic = c.topic, partition = c.partition,
+    offset = c.offset, doc = envelope, key = c.key, raw = c.raw, raw_size = c.raw_size })
+  return REJECTED
+end
+
+local function create(c, tombstones)
+  local state = call('HGET', P .. 'job:' .. c.id, 'state')
+  if state then
+    if call('GET', P .. 'spec:' .. c.id) == c.spec then return DUPLICATE end
+    return reject(c, 'job_conflict', ERRORS.job_conflict)
+  end
+  local job = { id = c.id, seq = 0, model = c.model, model_version = c.model_version, priority = c.priority, attempt = 1,
+    crashes = 0, traceparent = c.traceparent, queued_at = NOW, not_before = c.not_before > NOW and c.not_before or 0,
+    timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms }
+  local cancelled = tombstones and call('ZSCORE', P .. 'tombstones', c.id)
+  local set = { 'model', c.model, 'priority', c.priority, 'attempt', 1, 'max_attempts', c.max_attempts, 'crashes', 0,
+    'created_at', NOW }
+  local function put(name, value) set[#set + 1], set[#set + 2] = name, value end
+  if c.model_version ~= '' then put('model_version', c.model_version) end
+  if c.timeout_ms > 0 then put('timeout_ms', c.timeout_ms) end
+  if c.queue_timeout_ms > 0 then put('queue_timeout_ms', c.queue_timeout_ms) end
+  if c.traceparent ~= '' then put('traceparent', c.traceparent) end
+  local more = { model = c.model, model_version = c.model_version, priority = c.priority, max_attempts = c.max_attempts,
+    timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms, not_before = job.not_before, doc = c.spec, topic = c.topic,
+    partition = c.partition, offset = c.offset }
+  call('SET', P .. 'spec:' .. c.id, c.spec)
+  if cancelled then
+    local reason = call('HGET', P .. 'tombstone_reasons', c.id)
+    call('ZREM', P .. 'tombstones', c.id)
+    call('HDEL', P .. 'tombstone_reasons', c.id)
+    put('finished_at', NOW)
+    put('duration_ms', 0)
+    more.not_before = 0
+    transition(job, 'cancelled', reason or 'cancel', set, more)
+    if RETENTION_MS > 0 then call('ZADD', P .. 'timers', NOW + RETENTION_MS, c.id) end
+  else
+    put('queued_at', NOW)
+    if job.not_before > 0 then put('not_before', job.not_before) end
+    transition(job, 'queued', 'create', set, more)
+    enqueue(job)
+  end
+  return ACCEPTED
+end
+
+local function cancel(c)
+  local job = load(c.id)
+  if not job then
+    call('ZADD', P .. 'tombstones', NOW + TOMBSTONE_MS, c.id)
+    call('HSET', P .. 'tombstone_reasons', c.id, c.reason)
+    return NOTED
+  end
+  if job.state == 'cancelled' then return DUPLICATE end
+  if job.state == 'queued' then
+    job.cancel_reason = c.reason
+    finish_cancelled(job)
+    return ACCEPTED
+  end
+  if job.state == 'running' then
+    if job.cancel_requested then return DUPLICATE end
+    call('HSET', P .. 'job:' .. job.id, 'cancel_requested', 1, 'cancel_reason', c.reason)
+    call('PUBLISH', P .. 'wake:' .. job.worker, job.id)
+    return NOTED
+  end
+  return reject(c, 'too_late', ERRORS.too_late)
+end
+
+if not begin() then return fenced() end
+local verdicts, next_offset = {}, {}
+local tombstones = call('EXISTS', P .. 'tombstones') == 1
+local at = 1
+while ARGV[at] do
+  local kind = ARGV[at]
+  local key = ARGV[at + 6]
+  local c = { topic = ARGV[at + 1], partition = ARGV[at + 2], offset = tonumber(ARGV[at + 3]), id = ARGV[at + 4],
+    traceparent = ARGV[at + 5], key = key ~= '' and string.sub(key, 2) or nil, raw = ARGV[at + 7], raw_size = ARGV[at + 8] }
+  local place = c.topic .. ':' .. c.partition
+  if not next_offset[place] then next_offset[place] = tonumber(call('HGET', P .. 'ingest', place)) or 0 end
+  local known = c.offset < next_offset[place]
+  if not known then next_offset[place] = c.offset + 1 end
+  local verdict = DUPLICATE
+  if kind == 'C' then
+    c.model, c.model_version, c.priority = ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
+    c.max_attempts, c.timeout_ms, c.queue_timeout_ms = tonumber(ARGV[at + 12]), tonumber(ARGV[at + 13]), tonumber(ARGV[at + 14])
+    c.not_before, c.spec = tonumber(ARGV[at + 15]), ARGV[at + 16]
+    if not known then verdict = create(c, tombstones) end
+    at = at + 17
+  elseif kind == 'X' then
+    c.reason = ARGV[at + 9]
+    if not known then
+      verdict = cancel(c)
+      tombstones = tombstones or verdict == NOTED
+    end
+    at = at + 10
+  else
+    if not known then verdict = reject(c, ARGV[at + 9], ARGV[at + 10]) end
+    at = at + 11
+  end
+  verdicts[#verdicts + 1] = verdict
+end
+for place, offset in pairs(next_offset) do call('HSET', P .. 'ingest', place, offset) end
+flush()
+return verdicts

@@ -1,0 +1,22 @@
+-- renew: a worker still holds these jobs. ARGV: lease_ms, then for each job: job_id, token, progress ('' = unchanged),
+-- progress_message. Returns for each: 0 held, 1 cancel requested, 2 lost.
+if not begin() then return fenced() end
+local lease_until = NOW + tonumber(ARGV[1])
+local answers = {}
+for at = 2, #ARGV, 4 do
+  local job = load(ARGV[at])
+  if not job or job.state ~= 'running' or job.token ~= ARGV[at + 1] then
+    answers[#answers + 1] = 2
+  else
+    job.lease_until = lease_until
+    local set = { 'lease_until', lease_until }
+    if ARGV[at + 2] ~= '' then
+      set = { 'lease_until', lease_until, 'updated_at', NOW, 'progress', ARGV[at + 2] }
+      if ARGV[at + 3] ~= '' then set[#set + 1], set[#set + 2] = 'progress_message', ARGV[at + 3] end
+    end
+    call('HSET', P .. 'job:' .. job.id, unpack(set))
+    call('ZADD', P .. 'timers', running_deadline(job), job.id)
+    answers[#answers + 1] = job.cancel_requested and 1 or 0
+  end
+end
+return answers

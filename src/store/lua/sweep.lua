@@ -1,0 +1,44 @@
+-- sweep: whatever is due, at most ARGV[1] of it. There is one order of deadlines, so there is one sweep; several sweepers at
+-- once do no harm, since each looks at the record before it acts. Returns {handled, ms until the next deadline or -1}.
+local function forget(job)
+  call('DEL', P .. 'job:' .. job.id, P .. 'spec:' .. job.id, P .. 'result:' .. job.id, P .. 'error:' .. job.id)
+  call('ZREM', P .. 'index:' .. job.state, job.id)
+  call('ZREM', P .. 'timers', job.id)
+end
+
+local function due_queued(job)
+  local ready_at = math.max(job.queued_at, job.not_before)
+  if job.queue_timeout_ms > 0 and NOW >= ready_at + job.queue_timeout_ms then
+    finish(job, 'failed', 'queue_timeout', ERRORS.queue_timeout)
+  else
+    enqueue(job)
+  end
+end
+
+local function due_running(job)
+  if job.lease_until <= NOW then return lose(job) end
+  if running_deadline(job) <= NOW then
+    if job.cancel_requested then return finish_cancelled(job) end
+    return finish(job, 'failed', 'timeout', ERRORS.timeout)
+  end
+  call('ZADD', P .. 'timers', running_deadline(job), job.id)
+end
+
+if not begin() then return fenced() end
+local limit = tonumber(ARGV[1])
+local due = call('ZRANGEBYSCORE', P .. 'timers', '-inf', NOW, 'LIMIT', 0, limit)
+for _, id in ipairs(due) do
+  local job = load(id)
+  if not job then call('ZREM', P .. 'timers', id)
+  elseif job.state == 'queued' then due_queued(job)
+  elseif job.state == 'running' then due_running(job)
+  else forget(job) end
+end
+local late = call('ZRANGEBYSCORE', P .. 'tombstones', '-inf', NOW, 'LIMIT', 0, limit)
+for _, id in ipairs(late) do
+  call('ZREM', P .. 'tombstones', id)
+  call('HDEL', P .. 'tombstone_reasons', id)
+end
+flush()
+local first = call('ZRANGE', P .. 'timers', 0, 0, 'WITHSCORES')
+return { #due + #late, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1 }

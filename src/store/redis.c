@@ -1,0 +1,190 @@
+/* The connection to Redis by hiredis: connect on first use, one command at a time, drop and reconnect after any failure.
+ *
+ * Nothing is retried here. A call whose connection broke may or may not have happened; every script is safe to repeat, and
+ * it is the role loop that repeats it. `generation` grows with each connection: attaching (store.c) relies on a whole
+ * conversation having been with one Redis process, and a TCP connection does not outlive its process. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "store_internal.h"
+
+struct redis {
+    struct store__transport base; /* first: the vtable's self */
+    redisContext *ctx;            /* NULL: not connected */
+    char *host, *user, *password; /* host NULL: unix socket */
+    char *path;
+    int port, db;
+    int timeout_ms;
+};
+
+/* --- url ----------------------------------------------------------------------------------------------------------- */
+
+static int parse_int(const char *s, int min, int max, int *ret) {
+    char *end;
+    errno = 0;
+    long n = strtol(s, &end, 10);
+    if (errno || end == s || *end || n < min || n > max) return -1;
+    *ret = (int)n;
+    return 0;
+}
+
+/* "user:password@" or ":password@" or "password@"; cuts it off and returns the rest. */
+static char *take_credentials(struct redis *redis, char *s) {
+    char *at = strrchr(s, '@');
+    if (!at) return s;
+    *at = '\0';
+    char *colon = strchr(s, ':');
+    if (colon) *colon = '\0';
+    if (colon && s[0]) redis->user = mem_strdup(s);
+    redis->password = mem_strdup(colon ? colon + 1 : s);
+    return at + 1;
+}
+
+static int parse_tcp(struct redis *redis, char *s) {
+    char *rest = take_credentials(redis, s);
+    char *slash = strchr(rest, '/');
+    if (slash) *slash++ = '\0';
+    if (slash && *slash && parse_int(slash, 0, INT_MAX, &redis->db) != 0) return -1;
+    char *colon;
+    if (rest[0] == '[') { /* an IPv6 address in brackets */
+        char *close = strchr(rest, ']');
+        if (!close) return -1;
+        *close = '\0';
+        colon = close[1] == ':' ? close + 1 : NULL;
+        rest++;
+    } else {
+        colon = strrchr(rest, ':');
+    }
+    if (colon) *colon++ = '\0';
+    redis->port = 6379;
+    if (colon && parse_int(colon, 1, 65535, &redis->port) != 0) return -1;
+    redis->host = mem_strdup(*rest ? rest : "127.0.0.1");
+    return 0;
+}
+
+static int parse_url(struct redis *redis, const char *url, struct err *err) {
+    char *copy = mem_strdup(url);
+    int rc = -1;
+    if (strncmp(url, "redis://", 8) == 0) {
+        rc = parse_tcp(redis, copy + 8);
+    } else if (strncmp(url, "unix://", 7) == 0 && copy[7] == '/') {
+        redis->path = mem_strdup(copy + 7);
+        rc = 0;
+    }
+    free(copy);
+    if (rc != 0) err_set(err, ERR_CONFIG, "store.url: not of the form redis://[user[:password]@]host[:port][/db] or unix:///path");
+    return rc;
+}
+
+/* --- connection ---------------------------------------------------------------------------------------------------- */
+
+static void disconnect(struct redis *redis) {
+    if (redis->ctx) redisFree(redis->ctx);
+    redis->ctx = NULL;
+}
+
+static int unavailable(struct redis *redis, const char *what, struct err *err) {
+    const char *why = !redis->ctx ? "out of memory" : redis->ctx->errstr[0] ? redis->ctx->errstr : strerror(errno);
+    if (redis->host)
+        err_set(err, ERR_STORE_UNAVAILABLE, "redis %s:%d: %s: %s", redis->host, redis->port, what, why);
+    else
+        err_set(err, ERR_STORE_UNAVAILABLE, "redis %s: %s: %s", redis->path, what, why);
+    disconnect(redis);
+    return -1;
+}
+
+static int authenticate(struct redis *redis, struct err *err) {
+    if (!redis->password) return 0;
+    redisReply *reply = redis->user ? redisCommand(redis->ctx, "AUTH %s %s", redis->user, redis->password)
+                                    : redisCommand(redis->ctx, "AUTH %s", redis->password);
+    if (!reply) return unavailable(redis, "AUTH", err);
+    int rc = 0;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        rc = err_set(err, ERR_STORE_UNFIT, "redis AUTH: %s", reply->str);
+        disconnect(redis);
+    }
+    freeReplyObject(reply);
+    return rc;
+}
+
+static int select_db(struct redis *redis, struct err *err) {
+    if (redis->db == 0) return 0;
+    redisReply *reply = redisCommand(redis->ctx, "SELECT %d", redis->db);
+    if (!reply) return unavailable(redis, "SELECT", err);
+    int rc = 0;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        rc = err_set(err, ERR_STORE_UNFIT, "redis SELECT %d: %s", redis->db, reply->str);
+        disconnect(redis);
+    }
+    freeReplyObject(reply);
+    return rc;
+}
+
+static int connect_now(struct redis *redis, struct err *err) {
+    if (redis->ctx && !redis->ctx->err) return 0;
+    disconnect(redis);
+    struct timeval tv = {.tv_sec = redis->timeout_ms / 1000, .tv_usec = redis->timeout_ms % 1000 * 1000};
+    redis->ctx = redis->host ? redisConnectWithTimeout(redis->host, redis->port, tv)
+                             : redisConnectUnixWithTimeout(redis->path, tv);
+    if (!redis->ctx || redis->ctx->err) return unavailable(redis, "connect", err);
+    if (redisSetTimeout(redis->ctx, tv) != REDIS_OK) return unavailable(redis, "set timeout", err);
+    if (redis->host) redisEnableKeepAlive(redis->ctx); /* best effort: finds a peer that vanished */
+    redis->base.generation++;
+    if (authenticate(redis, err) != 0) return -1;
+    return select_db(redis, err);
+}
+
+static int redis_call(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err) {
+    struct redis *redis = (struct redis *)tr;
+    if (connect_now(redis, err) != 0) return -1;
+    redisReply *reply = redisCommandArgv(redis->ctx, (int)args->count, args->argv, args->lens);
+    if (!reply) return unavailable(redis, args->argv[0], err);
+    *ret = reply;
+    return 0;
+}
+
+static int redis_fd(struct store__transport *tr) {
+    struct redis *redis = (struct redis *)tr;
+    return redis->ctx && !redis->ctx->err ? redis->ctx->fd : -1;
+}
+
+/* Never blocks: hiredis marks a context as broken after a timeout, so the socket is only read when it has something. */
+static int redis_next(struct store__transport *tr, redisReply **ret, struct err *err) {
+    struct redis *redis = (struct redis *)tr;
+    if (redis_fd(tr) < 0) return err_set(err, ERR_STORE_UNAVAILABLE, "redis: not connected");
+    void *reply = NULL;
+    if (redisGetReplyFromReader(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, "read", err);
+    struct pollfd pfd = {.fd = redis->ctx->fd, .events = POLLIN};
+    if (!reply && poll(&pfd, 1, 0) == 1) {
+        if (redisBufferRead(redis->ctx) != REDIS_OK) return unavailable(redis, "read", err);
+        if (redisGetReplyFromReader(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, "read", err);
+    }
+    *ret = reply;
+    return 0;
+}
+
+static void redis_free(struct store__transport *tr) {
+    struct redis *redis = (struct redis *)tr;
+    disconnect(redis);
+    free(redis->host);
+    free(redis->user);
+    free(redis->password);
+    free(redis->path);
+    free(redis);
+}
+
+struct store__transport *store__redis_new(const char *url, int timeout_ms, struct err *err) {
+    struct redis *redis = mem_calloc(1, sizeof *redis);
+    redis->base = (struct store__transport){.call = redis_call, .fd = redis_fd, .next = redis_next, .free = redis_free};
+    redis->timeout_ms = timeout_ms;
+    if (parse_url(redis, url, err) != 0) {
+        redis_free(&redis->base);
+        return NULL;
+    }
+    return &redis->base;
+}

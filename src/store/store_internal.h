@@ -1,0 +1,83 @@
+/* Inside the store: the transport to Redis, the scripts, and how a call is put together. */
+#ifndef PENSTOCK_STORE_INTERNAL_H
+#define PENSTOCK_STORE_INTERNAL_H
+
+#include <hiredis/hiredis.h>
+
+#include "penstock/store.h"
+#include "penstock/store_view.h"
+
+/* Script texts, generated from lua/ by cmake/EmbedLuaRun.cmake. */
+extern const char store__lua_common[], store__lua_ingest[], store__lua_claim[], store__lua_renew[], store__lua_finish[],
+    store__lua_sweep[], store__lua_lost[], store__lua_trim[], store__lua_lease[], store__lua_recover[];
+
+enum store__script {
+    SCRIPT_INGEST,
+    SCRIPT_CLAIM,
+    SCRIPT_RENEW,
+    SCRIPT_FINISH,
+    SCRIPT_SWEEP,
+    SCRIPT_LOST,
+    SCRIPT_TRIM,
+    SCRIPT_LEASE,
+    SCRIPT_COUNT
+};
+
+/* A growing list of command arguments. Bytes are borrowed; numbers are printed into the arena. */
+struct store__args {
+    struct arena arena;
+    const char **argv;
+    size_t *lens;
+    size_t count, cap;
+};
+void store__args_init(struct store__args *args);
+void store__args_done(struct store__args *args);
+void store__args_bytes(struct store__args *args, const char *bytes, size_t len);
+void store__args_str(struct store__args *args, const char *s); /* NULL is "" */
+void store__args_int(struct store__args *args, int64_t n);
+void store__args_key(struct store__args *args, const struct store *st, const char *rest); /* prefix + rest */
+
+/* How bytes reach Redis: hiredis in production, an embedded interpreter in a simulation. `call` sends one command and
+ * returns its reply, error replies included (Owns: caller, freeReplyObject); -1 only when the connection failed. `generation`
+ * counts connections: as long as it stays the same, the same Redis process answers. */
+struct store__transport {
+    int (*call)(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err);
+    int (*fd)(struct store__transport *tr);                                /* of the connection, or -1 */
+    int (*next)(struct store__transport *tr, redisReply **ret, struct err *err); /* a pushed message; *ret NULL: none now */
+    void (*free)(struct store__transport *tr);
+    uint64_t generation;
+};
+struct store__transport *store__redis_new(const char *url, int timeout_ms, struct err *err);
+
+struct store {
+    struct store_config cfg; /* strings owned */
+    struct store__transport *conn;
+    struct store__transport *sub; /* for pushed messages; NULL until subscribed */
+    bool attached;
+    char epoch[24];
+    char sha[SCRIPT_COUNT][41];
+};
+/* A store on a transport of the caller's: for simulations. Takes `conn`. */
+struct store *store__new(const struct store_config *cfg, struct store__transport *conn);
+
+/* script.c */
+int store__scripts_load(struct store *st, struct err *err) MUSTCHECK; /* for st->epoch */
+
+/* Starts the arguments of a call of `script`: EVALSHA sha 1 <prefix>meta. Attaches first if need be. */
+int store__call_begin(struct store *st, enum store__script script, struct store__args *args, struct err *err) MUSTCHECK;
+/* Sends it. NOSCRIPT and FENCED become ERR_STORE_FENCED and detach. Owns: caller frees the reply. */
+int store__call(struct store *st, const char *what, const struct store__args *args, redisReply **ret, struct err *err) MUSTCHECK;
+/* A plain command; an error reply becomes an error. */
+int store__command(struct store *st, const struct store__args *args, redisReply **ret, struct err *err) MUSTCHECK;
+/* A reply of the wrong shape means that the script and this code disagree. */
+int store__bad_reply(const char *what, struct err *err);
+
+/* claim.c */
+void store__claim_args(struct store__args *args, const struct store_claim *want);
+int store__claim_reply(const redisReply *rows, struct arena *arena, struct store_claims *ret, struct err *err) MUSTCHECK;
+
+/* outbox.c: "seq SEP from SEP ..." as emit() in common.lua writes it. */
+int store__event_decode(const char *job_id, size_t id_len, const char *bytes, size_t len, struct arena *arena,
+                        struct job_event *ret, struct err *err) MUSTCHECK;
+
+#endif
