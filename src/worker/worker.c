@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "penstock/log.h"
+#include "penstock/store_view.h"
 #include "worker_internal.h"
 
 #define ROLE "worker"
