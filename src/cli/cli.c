@@ -14,11 +14,16 @@
     { #name, summary, cmd_##name, cmd_##name##_help }
 
 static const struct cli_command commands[] = {
+    COMMAND(dev, "Run everything here for trying things out: Kafka mock, Redis, control, workers"),
+    COMMAND(serve, "Run the control process, with a Kafka and a Redis of your own"),
+    COMMAND(worker, "Run one worker process"),
     COMMAND(submit, "Send jobs to Kafka, and wait for them if asked"),
     COMMAND(get, "Show a job's record, spec, result or error"),
     COMMAND(list, "List jobs, newest first"),
     COMMAND(wait, "Wait until jobs have ended"),
     COMMAND(cancel, "Ask for jobs to be cancelled"),
+    COMMAND(events, "Print the events of all jobs or of one"),
+    COMMAND(verify, "Prove that every record is what the event log says"),
     COMMAND(models, "List the models that workers have ready"),
     COMMAND(config, "Print or check the configuration"),
     COMMAND(demo, "Run the sample images of the digits model and print what was recognised"),

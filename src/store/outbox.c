@@ -7,7 +7,7 @@
 
 /* --- one event ----------------------------------------------------------------------------------------------------- */
 
-#define SEP '\31'
+#define SEP '\x1f' /* the scripts' '\31', which Lua reads as decimal */
 
 struct cursor {
     const char *at, *end;

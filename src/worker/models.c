@@ -62,6 +62,15 @@ static int open_executor(struct worker_models *models, const struct worker_model
 
 /* --- warming up ---------------------------------------------------------------------------------------------------- */
 
+static bool never_stop(void *ctx, size_t index) {
+    (void)ctx, (void)index;
+    return false;
+}
+
+static void ignore_progress(void *ctx, size_t index, double fraction, const char *message) {
+    (void)ctx, (void)index, (void)fraction, (void)message;
+}
+
 /* One run on zeros of the described shape, with 1 for what is free. */
 static int warm_up(const struct worker__model *model, struct executor_error *why) {
     const struct executor_model_info *info = model->ops->describe ? model->ops->describe(model->model) : NULL;
@@ -77,7 +86,7 @@ static int warm_up(const struct worker__model *model, struct executor_error *why
         input->data = arena_alloc(&arena, input->size_bytes);
     }
     struct executor_job job = {.job_id = "warm-up", .attempt = 1, .inputs = inputs, .input_count = info->input_count};
-    struct executor_control control = {0};
+    struct executor_control control = {NULL, never_stop, ignore_progress};
     int rc = model->ops->run(model->model, &job, 1, &control, why);
     if (rc == 0 && job.outcome == EXECUTOR_FAILED) {
         *why = job.error;

@@ -1,0 +1,47 @@
+/* The control process: its roles, each a thread with a connection of its own, and the worker processes that it watches.
+ * `serve` is this and nothing more; `dev` puts a Kafka mock and a Redis in front of it.
+ *
+ *     struct cli_control *control;
+ *     if (cli__control_start(ctx, worker_count, &control, &err) != 0) ...
+ *     rc = cli__control_run(control, on_tick, self, &err);   // until a stop is requested or a role fails
+ */
+#ifndef PENSTOCK_CLI_CONTROL_H
+#define PENSTOCK_CLI_CONTROL_H
+
+#include <sys/types.h>
+
+#include "cli_jobs.h"
+
+/* --- control.c ----------------------------------------------------------------------------------------------------- */
+
+struct cli_control;
+/* Starts the threads; connections are made, and made again, by the roles themselves. */
+int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_control **ret, struct err *err) MUSTCHECK;
+
+/* Watches the workers until a stop is requested or a role has failed; then stops in the order that loses nothing: no new
+ * commands, workers finish, the outbox is published. Frees `control`. -1 with the error of the role that failed. */
+int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) MUSTCHECK;
+
+/* SIGINT and SIGTERM request a stop, a second one ends the process at once; SIGPIPE is ignored. */
+void cli__handle_signals(void);
+
+/* "<host>-<pid>-<start time>": a name for leases and workers that no other process has. At most 48 bytes. */
+void cli__process_name(char ret[static 49]);
+
+/* --- supervisor.c -------------------------------------------------------------------------------------------------- */
+
+struct cli_supervisor;
+struct cli_supervisor *cli__supervisor_new(struct cli_context *ctx, struct store *st, int count); /* borrows */
+/* Reaps, reports the dead to the store, starts what is missing. Never blocks for long. */
+int cli__supervisor_step(void *supervisor, struct err *err) MUSTCHECK;
+/* Asks the workers to end, waits for `ms`, kills what is left, reports it. */
+void cli__supervisor_stop(struct cli_supervisor *supervisor, int64_t ms);
+void cli__supervisor_free(struct cli_supervisor *supervisor);
+
+/* Starts a program in a process group of its own that gets `death_signal` when we die. -1 with *err. */
+int cli__spawn(const char *path, const char *const argv[], int death_signal, pid_t *ret_pid, struct err *err) MUSTCHECK;
+
+/* Sleeps, stop request or not. */
+void cli__pause_ms(int ms);
+
+#endif

@@ -1,0 +1,120 @@
+/* penstock events: the audit trail, from the events topic. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_control.h"
+#include "penstock/clock.h"
+#include "penstock/loop.h"
+
+#define POLL_MAX 500
+#define POLL_MS 200
+
+const char cmd_events_help[] =
+    "Usage: penstock events [--job ID] [--from-beginning] [--follow] [OPTIONS]\n"
+    "\n"
+    "Prints events from the events topic: one line for each transition of each job, and for each refused command.\n"
+    "Without options it waits for new ones until Ctrl-C.\n"
+    "\n"
+    "      --from-beginning    print what is there, then end\n"
+    "      --job ID            only this job's events; implies --from-beginning\n"
+    "  -f, --follow            then wait for new ones\n"
+    "      --json              the event's value, one JSON object a line\n"
+    "\n"
+    "Examples:\n"
+    "  penstock events\n"
+    "  penstock events --job 01JD3V6S0000000000000000 --json\n"
+    "  penstock events --from-beginning | grep rejected\n";
+
+enum { OPT_FROM_BEGINNING = CLI_OPT_OWN, OPT_JOB };
+
+struct trail {
+    struct cli_context *ctx;
+    const char *job; /* NULL: all */
+    uint64_t printed;
+};
+
+static void print_line(const struct trail *trail, const struct job_event *ev) {
+    char at[25];
+    const char *to = job_state_name(ev->to);
+    clock_format_rfc3339(ev->at, at);
+    printf("%s  %-36s %3" PRId64 "  %9s -> %s%-9s%s", at, ev->job_id ? ev->job_id : "-", ev->seq,
+           ev->from == JOB_STATE_NONE ? "" : job_state_name(ev->from), cli__state_color(trail->ctx, to), to,
+           cli__color_end(trail->ctx));
+    if (ev->reason) printf("  %s", ev->reason);
+    if (ev->attempt > 1) printf("  attempt %d", ev->attempt);
+    if (ev->crashes > 0) printf("  crashes %d", ev->crashes);
+    if (ev->worker) printf("  by %s", ev->worker);
+    if (ev->to == JOB_STATE_REJECTED && ev->source.topic)
+        printf("  from %s[%" PRId32 "]@%" PRId64, ev->source.topic, ev->source.partition, ev->source.offset);
+    putchar('\n');
+}
+
+static int print_event(struct trail *trail, const struct bus_msg *msg, struct err *err) {
+    struct arena arena;
+    struct job_event ev;
+    int rc = 0;
+    if (trail->job && (msg->key_len != strlen(trail->job) || memcmp(msg->key, trail->job, msg->key_len) != 0)) return 0;
+    trail->printed++;
+    if (trail->ctx->json) {
+        fwrite(msg->value, 1, msg->value_len, stdout);
+        putchar('\n');
+        return 0;
+    }
+    arena_init(&arena);
+    if (wire_event_decode(msg->value, msg->value_len, &arena, &ev, err) != 0)
+        rc = err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
+    else print_line(trail, &ev);
+    arena_done(&arena);
+    return rc;
+}
+
+/* Reads on; until_end: only what was there when the reader was opened. */
+static int read_trail(struct trail *trail, struct bus_consumer *reader, bool until_end, struct err *err) {
+    while (!loop_stop_requested() && !(until_end && bus_kafka_reader_caught_up(reader))) {
+        struct bus_batch batch = {0};
+        int rc = bus_poll(reader, POLL_MAX, POLL_MS, &batch, err);
+        for (size_t i = 0; rc == 0 && i < batch.count; i++) rc = print_event(trail, &batch.msgs[i], err);
+        bus_batch_release(&batch);
+        if (rc != 0) return -1;
+        if (fflush(stdout) != 0) return err_set_errno(err, ERR_SYSTEM, "standard output");
+    }
+    return 0;
+}
+
+int cmd_events(struct cli_context *ctx, int argc, char **argv) {
+    static const struct option own[] = {{"from-beginning", no_argument, NULL, OPT_FROM_BEGINNING},
+                                        {"job", required_argument, NULL, OPT_JOB},
+                                        {"follow", no_argument, NULL, 'f'},
+                                        {0}};
+    struct trail trail = {.ctx = ctx};
+    bool from_beginning = false, follow = false;
+    struct bus_kafka_config kafka;
+    struct bus_consumer *reader;
+    struct err err;
+    int opt;
+    while ((opt = cli__getopt(ctx, argc, argv, "f", own)) != CLI_OPT_END) {
+        if (opt == CLI_OPT_EXIT) return ctx->exit_code;
+        if (opt == 'f') follow = true;
+        if (opt == OPT_FROM_BEGINNING) from_beginning = true;
+        if (opt == OPT_JOB) trail.job = optarg;
+    }
+    if (optind < argc) return cli__usage(ctx, "events takes no arguments, but got '%s'", argv[optind]);
+    if (cli__begin(ctx) != 0) return ctx->exit_code;
+    from_beginning |= trail.job != NULL;
+    cli__handle_signals();
+    signal(SIGPIPE, SIG_DFL); /* `penstock events | head` ends quietly */
+    cli__kafka_config(ctx, &kafka);
+    if (bus_kafka_reader(&kafka, config_string(ctx->cfg, "bus.events_topic"),
+                         from_beginning ? BUS_OFFSET_BEGINNING : BUS_OFFSET_END, &reader, NULL, NULL, &err) != 0)
+        return cli__fail(ctx, &err);
+    int rc = read_trail(&trail, reader, from_beginning && !follow, &err);
+    bus_consumer_free(reader);
+    if (rc != 0) return cli__fail(ctx, &err);
+    if (trail.job && trail.printed == 0 && !follow) {
+        err_set(&err, ERR_NOT_FOUND, "there are no events of job %s", trail.job);
+        return cli__fail(ctx, &err);
+    }
+    return CLI_OK;
+}

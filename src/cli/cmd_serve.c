@@ -1,0 +1,37 @@
+/* penstock serve: the control process. */
+#include "cli_control.h"
+
+const char cmd_serve_help[] =
+    "Usage: penstock serve [--no-workers] [OPTIONS]\n"
+    "\n"
+    "Runs the control process: takes commands from Kafka into Redis, lets deadlines happen, publishes every\n"
+    "transition to the events topic, and starts and watches worker.count worker processes.\n"
+    "More than one may run: they share the command partitions, and one of them publishes.\n"
+    "SIGTERM or Ctrl-C stops it gracefully, a second one at once; kill -9 loses nothing.\n"
+    "\n"
+    "      --no-workers    start no workers here; run `penstock worker` where the GPUs are\n"
+    "\n"
+    "Examples:\n"
+    "  penstock serve -c /etc/penstock/penstock.ini\n"
+    "  penstock serve -s kafka.bootstrap.servers=127.0.0.1:9092 -s store.url=redis://127.0.0.1:6379\n";
+
+enum { OPT_NO_WORKERS = CLI_OPT_OWN };
+
+int cmd_serve(struct cli_context *ctx, int argc, char **argv) {
+    static const struct option own[] = {{"no-workers", no_argument, NULL, OPT_NO_WORKERS}, {0}};
+    struct cli_control *control;
+    struct err err;
+    bool workers = true;
+    int opt;
+    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
+        if (opt == CLI_OPT_EXIT) return ctx->exit_code;
+        if (opt == OPT_NO_WORKERS) workers = false;
+    }
+    if (optind < argc) return cli__usage(ctx, "serve takes no arguments, but got '%s'", argv[optind]);
+    if (cli__begin(ctx) != 0) return ctx->exit_code;
+    cli__handle_signals();
+    int count = workers ? (int)config_int(ctx->cfg, "worker.count") : 0;
+    if (cli__control_start(ctx, count, &control, &err) != 0 || cli__control_run(control, NULL, NULL, &err) != 0)
+        return cli__fail(ctx, &err);
+    return CLI_OK;
+}

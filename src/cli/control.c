@@ -1,0 +1,330 @@
+/* The control process.
+ *
+ * Three roles (ingest, sweeper, relay) run their step functions in threads of their own, each with its own connection to
+ * Redis, so that none waits for another; the main thread watches the workers. They share the stop flag and nothing else.
+ * Stopping goes with the flow: first no new commands, then the workers finish or give back, then the relay publishes what
+ * that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken up by the next process. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli_control.h"
+#include "penstock/clock.h"
+#include "penstock/ingest.h"
+#include "penstock/log.h"
+#include "penstock/loop.h"
+#include "penstock/registry.h"
+#include "penstock/relay.h"
+#include "penstock/sweeper.h"
+
+#define ROLE "control"
+#define TICK_MS 50
+#define INGEST_WAIT_MS 100
+#define RELAY_WAIT_MS 100
+#define RELAY_DRAIN_MS 10000    /* how long the outbox is still published after everything else has stopped */
+#define STOP_MARGIN_MS 2000     /* over the workers' own grace */
+#define TOPIC_MAX_BYTES "2097152" /* an event carries a spec of up to 1 MiB; a dead letter the command */
+#define CE_SOURCE "/penstock"
+
+struct role {
+    const char *name;
+    loop_step_fn *step;
+    struct cli_control *control;
+    struct store *st;
+    pthread_t thread;
+    bool failed;
+    struct err err;
+};
+
+struct cli_control {
+    struct cli_context *ctx;
+    struct bus_kafka_config kafka;
+    struct bus_property *relay_props; /* kafka's and ours */
+    struct bus_kafka_config relay_kafka;
+    struct store *st; /* the main thread's */
+    struct cli_supervisor *supervisor;
+    struct role ingest_role, sweeper_role, relay_role;
+    struct ingest *ingest;
+    struct bus_consumer *consumer;
+    struct sweeper sweeper;
+    struct relay *relay;
+    char name[49];
+    struct model_list models;
+    bool models_seen;
+    atomic_bool workers_gone;
+};
+
+/* --- signals and names --------------------------------------------------------------------------------------------- */
+
+static void on_stop_signal(int sig) {
+    if (loop_stop_requested()) _exit(128 + sig);
+    loop_request_stop();
+}
+
+void cli__handle_signals(void) {
+    struct sigaction stop = {.sa_handler = on_stop_signal}, ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+void cli__process_name(char ret[static 49]) {
+    char host[65] = "";
+    if (gethostname(host, sizeof host - 1) != 0 || !host[0]) strcpy(host, "host");
+    for (char *c = host; *c; c++)
+        if (!job_id_is_valid(c, 1)) *c = '-';
+    snprintf(ret, 49, "%.20s-%d-%llx", host, (int)getpid(), (unsigned long long)clock_wall_ms(&clock_system));
+}
+
+/* --- ingest -------------------------------------------------------------------------------------------------------- */
+
+static bool model_known(void *self, const char *model, const char *version) {
+    struct cli_control *control = self;
+    return registry_model_find(&control->models, model, version) != NULL;
+}
+
+/* A control process that sees the repository refuses unknown models at once; one that does not (the workers are elsewhere)
+ * takes every name. */
+static int see_models(struct cli_control *control, struct err *err) {
+    const char *repository = config_string(control->ctx->cfg, "models.repository");
+    struct stat st;
+    if (stat(repository, &st) != 0) {
+        log_warn(ROLE, "there is no model repository at %s: commands for any model are taken", repository);
+        return 0;
+    }
+    if (registry_models_scan(repository, &control->models, err) != 0) return -1;
+    control->models_seen = true;
+    return 0;
+}
+
+static int create_topics(struct cli_control *control, struct err *err) {
+    const struct config *cfg = control->ctx->cfg;
+    if (!config_bool(cfg, "bus.create_topics")) return 0;
+    int partitions = (int)config_int(cfg, "bus.partitions"), replication = (int)config_int(cfg, "bus.replication");
+    int64_t keep_ms = config_int(cfg, "store.retention_ms");
+    char retention[24] = "-1";
+    /* The event log outlives the records, which are a view of it. */
+    if (keep_ms > 0) snprintf(retention, sizeof retention, "%lld", (long long)keep_ms * 2);
+    struct bus_topic topics[] = {
+        {config_string(cfg, "bus.commands_topic"), partitions, replication, NULL, NULL},
+        {config_string(cfg, "bus.control_topic"), 1, replication, NULL, NULL},
+        {config_string(cfg, "bus.events_topic"), partitions, replication, retention, TOPIC_MAX_BYTES},
+        {config_string(cfg, "bus.dlq_topic"), partitions, replication, NULL, TOPIC_MAX_BYTES},
+    };
+    return bus_kafka_create_topics(&control->kafka, topics, sizeof topics / sizeof topics[0], err);
+}
+
+static int open_consumer(struct cli_control *control, struct err *err) {
+    const struct config *cfg = control->ctx->cfg;
+    const char *topics[] = {config_string(cfg, "bus.commands_topic"), config_string(cfg, "bus.control_topic")};
+    const char *instance = config_string(cfg, "bus.group_instance_id");
+    if (create_topics(control, err) != 0) return -1;
+    if (bus_kafka_group_consumer(&control->kafka, config_string(cfg, "bus.group"), *instance ? instance : NULL, topics, 2,
+                                 ingest_assign_ops(control->ingest), &control->consumer, err) != 0)
+        return -1;
+    ingest_use_consumer(control->ingest, control->consumer);
+    return 0;
+}
+
+static int ingest_role_step(void *self, struct err *err) {
+    struct role *role = self;
+    if (!role->control->consumer && open_consumer(role->control, err) != 0) return -1;
+    return ingest_step(role->control->ingest, err);
+}
+
+/* --- sweeper, relay ------------------------------------------------------------------------------------------------ */
+
+static int sweeper_role_step(void *self, struct err *err) {
+    struct role *role = self;
+    int done = sweeper_step(&role->control->sweeper, err);
+    if (done >= 0) loop_sleep(role->control->sweeper.wait_ms < TICK_MS ? role->control->sweeper.wait_ms : TICK_MS);
+    return done;
+}
+
+static int relay_role_step(void *self, struct err *err) {
+    struct role *role = self;
+    int done = relay_step(role->control->relay, err);
+    if (done >= 0) loop_sleep(relay_wait_ms(role->control->relay));
+    return done;
+}
+
+static int make_producer(void *ctx, bus_delivered_fn *on_delivered, void *self, struct bus_producer **ret, struct err *err) {
+    struct cli_control *control = ctx;
+    return bus_kafka_producer(&control->relay_kafka, on_delivered, self, ret, err);
+}
+
+/* After the stop: what the last transitions wrote. */
+static void drain_outbox(struct cli_control *control) {
+    int64_t deadline = clock_mono_ms(&clock_system) + RELAY_DRAIN_MS;
+    struct err err;
+    while (!atomic_load(&control->workers_gone)) {
+        if (relay_step(control->relay, &err) < 0) return;
+    }
+    while (clock_mono_ms(&clock_system) < deadline) {
+        int done = relay_step(control->relay, &err);
+        if (done < 0 || relay_wait_ms(control->relay) > 0) return;
+        if (done == 0 && relay_is_idle(control->relay)) return;
+    }
+}
+
+/* --- roles as threads ---------------------------------------------------------------------------------------------- */
+
+static void *run_role(void *arg) {
+    struct role *role = arg;
+    struct loop loop = {.role = role->name, .step = role->step, .self = role, .clock = &clock_system};
+    role->failed = loop_run(&loop, &role->err) != 0;
+    if (role->failed) loop_request_stop();
+    else if (role == &role->control->relay_role) drain_outbox(role->control);
+    return NULL;
+}
+
+static int open_role(struct cli_control *control, struct role *role, const char *name, loop_step_fn *step, struct err *err) {
+    struct store_config cfg;
+    cli__store_config(control->ctx, &cfg);
+    cfg.may_recover = true;
+    role->name = name;
+    role->step = step;
+    role->control = control;
+    return store_open(&cfg, &role->st, err);
+}
+
+static void start_role(struct role *role) {
+    /* Signals are for the main thread: it is the one that waits. */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    BUG_ON(pthread_create(&role->thread, NULL, run_role, role) != 0);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void new_ingest(struct cli_control *control) {
+    const struct config *cfg = control->ctx->cfg;
+    struct ingest_config ingest = {
+        .batch = (size_t)config_int(cfg, "ingest.batch"),
+        .wait_ms = INGEST_WAIT_MS,
+        .max_attempts = (int)config_int(cfg, "jobs.max_attempts"),
+        .timeout_ms = config_int(cfg, "jobs.timeout_ms"),
+        .queue_timeout_ms = config_int(cfg, "jobs.queue_timeout_ms"),
+        .accept_lost = config_bool(cfg, "bus.accept_lost_commands"),
+        .model_known = control->models_seen ? model_known : NULL,
+        .self = control,
+    };
+    control->ingest = ingest_new(&ingest, control->ingest_role.st);
+}
+
+static void new_relay(struct cli_control *control) {
+    const struct config *cfg = control->ctx->cfg;
+    struct relay_config relay = {
+        .id = control->name,
+        .events_topic = config_string(cfg, "bus.events_topic"),
+        .dlq_topic = config_string(cfg, "bus.dlq_topic"),
+        .source = CE_SOURCE,
+        .lease_ms = config_int(cfg, "relay.lease_ms"),
+        .batch = (size_t)config_int(cfg, "relay.batch"),
+        .wait_ms = RELAY_WAIT_MS,
+        .make_producer = make_producer,
+        .ctx = control,
+    };
+    control->relay = relay_new(&relay, control->relay_role.st, &clock_system);
+}
+
+/* The relay's producer must not let a message overtake one that failed. */
+static void set_relay_kafka(struct cli_control *control) {
+    size_t count = control->kafka.prop_count;
+    control->relay_props = mem_calloc(count + 1, sizeof *control->relay_props);
+    for (size_t i = 0; i < count; i++) control->relay_props[i] = control->kafka.props[i];
+    control->relay_props[count] = (struct bus_property){"enable.gapless.guarantee", "true"};
+    control->relay_kafka = control->kafka;
+    control->relay_kafka.props = control->relay_props;
+    control->relay_kafka.prop_count = count + 1;
+}
+
+static void free_control(struct cli_control *control) {
+    cli__supervisor_free(control->supervisor);
+    bus_consumer_free(control->consumer);
+    ingest_free(control->ingest);
+    relay_free(control->relay);
+    store_free(control->ingest_role.st);
+    store_free(control->sweeper_role.st);
+    store_free(control->relay_role.st);
+    store_free(control->st);
+    registry_models_done(&control->models);
+    free(control->relay_props);
+    free(control);
+}
+
+int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_control **ret, struct err *err) {
+    struct cli_control *control = mem_calloc(1, sizeof *control);
+    struct store_config cfg;
+    control->ctx = ctx;
+    cli__process_name(control->name);
+    cli__kafka_config(ctx, &control->kafka);
+    set_relay_kafka(control);
+    cli__store_config(ctx, &cfg);
+    cfg.may_recover = true;
+    if (bus_kafka_check_props(&control->relay_kafka, err) != 0 || see_models(control, err) != 0 ||
+        store_open(&cfg, &control->st, err) != 0 ||
+        open_role(control, &control->ingest_role, "ingest", ingest_role_step, err) != 0 ||
+        open_role(control, &control->sweeper_role, "sweeper", sweeper_role_step, err) != 0 ||
+        open_role(control, &control->relay_role, "relay", relay_role_step, err) != 0) {
+        free_control(control);
+        return -1;
+    }
+    new_ingest(control);
+    new_relay(control);
+    control->sweeper = (struct sweeper){.st = control->sweeper_role.st, .limit = (size_t)config_int(ctx->cfg, "sweeper.batch")};
+    control->supervisor = cli__supervisor_new(ctx, control->st, worker_count);
+    log_info(ROLE, "penstock %s starts as %s", PENSTOCK_VERSION, control->name);
+    start_role(&control->ingest_role);
+    start_role(&control->sweeper_role);
+    start_role(&control->relay_role);
+    *ret = control;
+    return 0;
+}
+
+/* --- running and stopping ------------------------------------------------------------------------------------------ */
+
+struct watch {
+    struct cli_control *control;
+    void (*on_tick)(void *self);
+    void *self;
+};
+
+static int watch_step(void *self, struct err *err) {
+    struct watch *watch = self;
+    if (cli__supervisor_step(watch->control->supervisor, err) != 0) return -1;
+    if (watch->on_tick) watch->on_tick(watch->self);
+    loop_sleep(TICK_MS);
+    return 0;
+}
+
+static int first_failure(const struct cli_control *control, struct err *err) {
+    const struct role *roles[] = {&control->ingest_role, &control->sweeper_role, &control->relay_role};
+    for (size_t i = 0; i < 3; i++)
+        if (roles[i]->failed) {
+            *err = roles[i]->err;
+            return err_wrap(err, "%s", roles[i]->name);
+        }
+    return 0;
+}
+
+int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) {
+    struct watch watch = {control, on_tick, self};
+    struct loop loop = {.role = ROLE, .step = watch_step, .self = &watch, .clock = &clock_system};
+    int rc = loop_run(&loop, err);
+    loop_request_stop();
+    log_info(ROLE, "stopping");
+    pthread_join(control->ingest_role.thread, NULL);
+    cli__supervisor_stop(control->supervisor, config_int(control->ctx->cfg, "worker.grace_ms") + STOP_MARGIN_MS);
+    pthread_join(control->sweeper_role.thread, NULL);
+    atomic_store(&control->workers_gone, true);
+    pthread_join(control->relay_role.thread, NULL);
+    if (rc == 0) rc = first_failure(control, err);
+    log_info(ROLE, "stopped");
+    free_control(control);
+    return rc;
+}
