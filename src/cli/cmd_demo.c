@@ -138,7 +138,8 @@ static int add_rows(struct demo *demo, struct store *st, struct cli_table *table
         double score = 0;
         if (store_job_get(st, sample->job_id, &demo->arena, &rec, err) != 0) return -1;
         if (store_job_doc(st, "result", sample->job_id, &demo->arena, &result.at, &result.len, err) != 0) return -1;
-        add_row(demo, table, sample, &rec, result.at ? best_class(result, &score) : -1, score);
+        int best = result.at ? best_class(result, &score) : -1;
+        add_row(demo, table, sample, &rec, best, score);
     }
     return 0;
 }
