@@ -4,13 +4,15 @@
 
 #include "store_internal.h"
 
+#define CLAIM_MAX 1024 /* jobs in one claim: a script passes at most some thousand values to one call */
+
 void store__claim_args(struct store__args *args, const struct store_claim *want) {
     store__args_str(args, want->worker);
     store__args_int(args, want->lease_ms);
     store__args_int(args, (int64_t)want->model_count);
     for (size_t i = 0; i < want->model_count; i++) {
         store__args_str(args, want->models[i]);
-        store__args_int(args, want->max_jobs[i]);
+        store__args_int(args, want->max_jobs[i] < CLAIM_MAX ? want->max_jobs[i] : CLAIM_MAX);
     }
 }
 

@@ -18,6 +18,56 @@ local TOKENS_BEFORE
 local OUT = {}                           -- job_id, event, job_id, event ...
 local WAKE = {}                          -- models that got ready jobs
 
+-- Moves in the sorted sets and sets are collected and written once, by settle(): a call from Lua costs as much as the work that it
+-- asks for, and a batch of 128 jobs moves a thousand times. The last word about a member counts, so a job that is created
+-- and cancelled in one batch ends up where it should. Whoever reads such a key in the same script calls settle() first.
+local ZSETS, SETS, DOCS = {}, {}, {}
+
+local function member_of(all, key)
+  local members = all[key]
+  if not members then members = {}; all[key] = members end
+  return members
+end
+
+local function zadd(key, score, id) member_of(ZSETS, key)[id] = score end
+local function zrem(key, id) member_of(ZSETS, key)[id] = false end
+local function sadd(key, id) member_of(SETS, key)[id] = true end
+local function srem(key, id) member_of(SETS, key)[id] = false end
+local function set_doc(key, doc) DOCS[key] = doc end
+
+-- Redis' Lua passes at most some 8,000 values to one call; even, because values come in pairs.
+local CALL_MAX = 4000
+
+local function call_chunked(command, key, args)
+  for at = 1, #args, CALL_MAX do
+    local to = math.min(#args, at + CALL_MAX - 1)
+    if key then call(command, P .. key, unpack(args, at, to)) else call(command, unpack(args, at, to)) end
+  end
+end
+
+local function settle()
+  for key, members in pairs(ZSETS) do
+    local add, remove = {}, {}
+    for id, score in pairs(members) do
+      if score then add[#add + 1] = score; add[#add + 1] = id else remove[#remove + 1] = id end
+    end
+    call_chunked('ZADD', key, add)
+    call_chunked('ZREM', key, remove)
+  end
+  for key, members in pairs(SETS) do
+    local add, remove = {}, {}
+    for id, is_in in pairs(members) do
+      if is_in then add[#add + 1] = id else remove[#remove + 1] = id end
+    end
+    call_chunked('SADD', key, add)
+    call_chunked('SREM', key, remove)
+  end
+  local docs = {}
+  for key, doc in pairs(DOCS) do docs[#docs + 1] = P .. key; docs[#docs + 1] = doc end
+  call_chunked('MSET', nil, docs)
+  ZSETS, SETS, DOCS = {}, {}, {}
+end
+
 -- Reads the clock and the counters. False when another epoch rules: then nothing may be written.
 local function begin()
   local t = call('TIME')
@@ -48,30 +98,28 @@ local function emit(e)
 end
 
 local function flush()
-  local events = #OUT / 2
-  if events > 0 then
-    GSEQ = GSEQ + events
-    call('XADD', P .. 'outbox', GSEQ .. '-0', unpack(OUT))
+  settle()
+  for at = 1, #OUT, CALL_MAX do
+    local to = math.min(#OUT, at + CALL_MAX - 1)
+    GSEQ = GSEQ + (to - at + 1) / 2
+    call('XADD', P .. 'outbox', GSEQ .. '-0', unpack(OUT, at, to))
   end
-  if events > 0 or TOKENS ~= TOKENS_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS) end
+  if #OUT > 0 or TOKENS ~= TOKENS_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS) end
   for model in pairs(WAKE) do call('PUBLISH', P .. 'wake', model) end
 end
 
-local FIELDS = { 'state', 'seq', 'model', 'model_version', 'priority', 'attempt', 'max_attempts', 'crashes', 'token', 'worker',
-  'cancel_requested', 'cancel_reason', 'traceparent', 'timeout_ms', 'queue_timeout_ms', 'queued_at', 'started_at', 'not_before',
-  'lease_until', 'progress' }
-local NUMBERS = { seq = 1, priority = 1, attempt = 1, max_attempts = 1, crashes = 1, timeout_ms = 1, queue_timeout_ms = 1,
-  queued_at = 1, started_at = 1, not_before = 1, lease_until = 1 }
-
--- The job's record as a table, or nil if there is none. Absent numbers are 0.
+-- The job's record as a table, or nil if there is none. Absent numbers are 0, absent texts nil.
 local function load(id)
-  local v = call('HMGET', P .. 'job:' .. id, unpack(FIELDS))
+  local v = call('HMGET', P .. 'job:' .. id, 'state', 'seq', 'model', 'model_version', 'priority', 'attempt', 'max_attempts',
+    'crashes', 'token', 'worker', 'cancel_requested', 'cancel_reason', 'traceparent', 'timeout_ms', 'queue_timeout_ms', 'queued_at',
+    'started_at', 'not_before', 'lease_until', 'progress')
   if not v[1] then return nil end
-  local job = { id = id }
-  for i, name in ipairs(FIELDS) do
-    if NUMBERS[name] then job[name] = tonumber(v[i]) or 0 else job[name] = v[i] or nil end
-  end
-  return job
+  return { id = id, state = v[1], seq = tonumber(v[2]), model = v[3], model_version = v[4] or nil, priority = tonumber(v[5]),
+    attempt = tonumber(v[6]), max_attempts = tonumber(v[7]), crashes = tonumber(v[8]), token = v[9] or nil, worker = v[10] or nil,
+    cancel_requested = v[11] or nil, cancel_reason = v[12] or nil, traceparent = v[13] or nil,
+    timeout_ms = tonumber(v[14] or 0), queue_timeout_ms = tonumber(v[15] or 0), queued_at = tonumber(v[16] or 0),
+    started_at = tonumber(v[17] or 0), not_before = tonumber(v[18] or 0), lease_until = tonumber(v[19] or 0),
+    progress = v[20] or nil }
 end
 
 -- The one way from state to state. `set`: fields of the record that change besides state, seq and updated_at (a flat list of
@@ -82,8 +130,8 @@ local function transition(job, to, reason, set, more)
   job.seq = (job.seq or 0) + 1
   job.state = to
   call('HSET', P .. 'job:' .. job.id, 'state', to, 'seq', job.seq, 'updated_at', NOW, unpack(set))
-  if from then call('ZREM', P .. 'index:' .. from, job.id) end
-  call('ZADD', P .. 'index:' .. to, NOW, job.id)
+  if from then zrem('index:' .. from, job.id) end
+  zadd('index:' .. to, NOW, job.id)
   local e = more or {}
   e.id, e.seq, e.from, e.to, e.reason = job.id, job.seq, from, to, reason
   e.attempt, e.crashes, e.traceparent = job.attempt, job.crashes, job.traceparent
@@ -99,14 +147,14 @@ local function ready_score(priority) return (9 - priority) * 281474976710656 + G
 local function enqueue(job)
   local from = math.max(job.queued_at, job.not_before)
   if job.not_before > NOW then
-    call('ZADD', P .. 'timers', job.not_before, job.id)
+    zadd('timers', job.not_before, job.id)
     return
   end
-  call('ZADD', P .. 'ready:' .. job.model, ready_score(job.priority), job.id)
+  zadd('ready:' .. job.model, ready_score(job.priority), job.id)
   if job.queue_timeout_ms > 0 then
-    call('ZADD', P .. 'timers', from + job.queue_timeout_ms, job.id)
+    zadd('timers', from + job.queue_timeout_ms, job.id)
   else
-    call('ZREM', P .. 'timers', job.id)
+    zrem('timers', job.id)
   end
   WAKE[job.model] = true
 end
@@ -119,27 +167,29 @@ local function running_deadline(job)
 end
 
 local function let_go(job)
-  if job.worker then call('SREM', P .. 'held:' .. job.worker, job.id) end
+  if job.worker then srem('held:' .. job.worker, job.id) end
 end
 
 -- Ends a job. Its worker and token stay in the record: they tell who did it.
 local function finish(job, to, reason, doc)
   if not (MAY[job.state or ''] or {})[to] then return false end
   if job.state == 'running' then let_go(job) end
-  if job.state == 'queued' then call('ZREM', P .. 'ready:' .. job.model, job.id) end
+  if job.state == 'queued' then zrem('ready:' .. job.model, job.id) end
   local set = { 'finished_at', NOW, 'duration_ms', job.started_at and job.started_at > 0 and NOW - job.started_at or 0,
     'crashes', job.crashes }
   if to == 'failed' then
     set[#set + 1] = 'error_code'
     set[#set + 1] = reason
-    call('SET', P .. 'error:' .. job.id, doc)
+    set_doc('error:' .. job.id, doc)
   elseif to == 'completed' then
-    call('SET', P .. 'result:' .. job.id, doc)
+    set_doc('result:' .. job.id, doc)
   end
   local done = transition(job, to, reason, set, { worker = job.worker, token = job.token, doc = doc, progress = job.progress })
-  call('HDEL', P .. 'job:' .. job.id, 'lease_until', 'not_before', 'cancel_requested')
-  if RETENTION_MS > 0 then call('ZADD', P .. 'timers', NOW + RETENTION_MS, job.id)
-  else call('ZREM', P .. 'timers', job.id) end
+  if job.lease_until > 0 or job.not_before > 0 or job.cancel_requested then
+    call('HDEL', P .. 'job:' .. job.id, 'lease_until', 'not_before', 'cancel_requested')
+  end
+  if RETENTION_MS > 0 then zadd('timers', NOW + RETENTION_MS, job.id)
+  else zrem('timers', job.id) end
   return done
 end
 
@@ -169,26 +219,31 @@ end
 -- models, then model and max_jobs each. Returns rows {id, model, version, token, traceparent, attempt, crashes, timeout_ms, spec}.
 local function claim(at)
   local worker, lease_ms, models = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local rows = {}
+  local jobs, rows = {}, {}
+  settle()
   for m = 0, models - 1 do
-    local model, max = ARGV[at + 3 + 2 * m], ARGV[at + 4 + 2 * m]
-    local popped = call('ZPOPMIN', P .. 'ready:' .. model, max)
+    local popped = call('ZPOPMIN', P .. 'ready:' .. ARGV[at + 3 + 2 * m], ARGV[at + 4 + 2 * m])
     for i = 1, #popped, 2 do
       local job = load(popped[i])
-      if job and job.state == 'queued' then
-        job.worker, job.token = worker, next_token()
-        job.started_at, job.lease_until = NOW, NOW + lease_ms
-        transition(job, 'running', 'claim',
-          { 'worker', worker, 'token', job.token, 'started_at', NOW, 'lease_until', job.lease_until },
-          { worker = worker, token = job.token })
-        if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
-        call('ZADD', P .. 'timers', running_deadline(job), job.id)
-        call('SADD', P .. 'held:' .. worker, job.id)
-        rows[#rows + 1] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', job.attempt,
-          job.crashes, job.timeout_ms, call('GET', P .. 'spec:' .. job.id) or '' }
-      end
+      if job and job.state == 'queued' then jobs[#jobs + 1] = job end
     end
-    if #rows > 0 then break end
+    if #jobs > 0 then break end
+  end
+  if #jobs == 0 then return rows end
+  local keys = {}
+  for i, job in ipairs(jobs) do keys[i] = P .. 'spec:' .. job.id end
+  local specs = call('MGET', unpack(keys)) -- CLAIM_MAX in claim.c keeps them few enough
+  for i, job in ipairs(jobs) do
+    job.worker, job.token = worker, next_token()
+    job.started_at, job.lease_until = NOW, NOW + lease_ms
+    transition(job, 'running', 'claim',
+      { 'worker', worker, 'token', job.token, 'started_at', NOW, 'lease_until', job.lease_until },
+      { worker = worker, token = job.token })
+    if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
+    zadd('timers', running_deadline(job), job.id)
+    sadd('held:' .. worker, job.id)
+    rows[i] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', job.attempt, job.crashes,
+      job.timeout_ms, specs[i] or '' }
   end
   return rows
 end

@@ -6,7 +6,7 @@
 -- result sent again, because the first answer was lost on the way, finds its own token on an ended job and is accepted again.
 local ENDED = { C = 'completed', F = 'failed', X = 'cancelled' }
 
-local function settle(job, outcome, code, retryable, backoff_ms, doc)
+local function conclude(job, outcome, code, retryable, backoff_ms, doc)
   if outcome == 'C' then return finish(job, 'completed', 'finish', doc) end
   if outcome == 'X' or job.cancel_requested then return finish_cancelled(job) end
   if outcome == 'R' then return requeue(job, 'release', 0) end
@@ -24,7 +24,7 @@ for _ = 1, tonumber(ARGV[1]) do
   local job, outcome = load(ARGV[at]), ARGV[at + 2]
   if job and job.token == ARGV[at + 1] and (job.state == 'running' or job.state == ENDED[outcome]) then
     if job.state == 'running' then
-      settle(job, outcome, ARGV[at + 3], ARGV[at + 4] == '1', tonumber(ARGV[at + 5]), ARGV[at + 6])
+      conclude(job, outcome, ARGV[at + 3], ARGV[at + 4] == '1', tonumber(ARGV[at + 5]), ARGV[at + 6])
     end
     accepted[#accepted + 1] = 1
   else

@@ -13,14 +13,18 @@ local function reject(c, code, envelope)
   return REJECTED
 end
 
+-- A job exists if and only if its spec does; SPECS has those of the jobs that this batch names.
+local SPECS = {}
+
 local function create(c, tombstones)
-  local state = call('HGET', P .. 'job:' .. c.id, 'state')
-  if state then
-    if call('GET', P .. 'spec:' .. c.id) == c.spec then return DUPLICATE end
+  local spec = SPECS[c.id]
+  if spec then
+    if spec == c.spec then return DUPLICATE end
     return reject(c, 'job_conflict', ERRORS.job_conflict)
   end
+  SPECS[c.id] = c.spec
   local job = { id = c.id, seq = 0, model = c.model, model_version = c.model_version, priority = c.priority, attempt = 1,
-    crashes = 0, traceparent = c.traceparent, queued_at = NOW, not_before = c.not_before > NOW and c.not_before or 0,
+    crashes = 0, lease_until = 0, traceparent = c.traceparent, queued_at = NOW, not_before = c.not_before > NOW and c.not_before or 0,
     timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms }
   local cancelled = tombstones and call('ZSCORE', P .. 'tombstones', c.id)
   local set = { 'model', c.model, 'priority', c.priority, 'attempt', 1, 'max_attempts', c.max_attempts, 'crashes', 0,
@@ -33,7 +37,7 @@ local function create(c, tombstones)
   local more = { model = c.model, model_version = c.model_version, priority = c.priority, max_attempts = c.max_attempts,
     timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms, not_before = job.not_before, doc = c.spec, topic = c.topic,
     partition = c.partition, offset = c.offset }
-  call('SET', P .. 'spec:' .. c.id, c.spec)
+  set_doc('spec:' .. c.id, c.spec)
   if cancelled then
     local reason = call('HGET', P .. 'tombstone_reasons', c.id)
     call('ZREM', P .. 'tombstones', c.id)
@@ -42,7 +46,7 @@ local function create(c, tombstones)
     put('duration_ms', 0)
     more.not_before = 0
     transition(job, 'cancelled', reason or 'cancel', set, more)
-    if RETENTION_MS > 0 then call('ZADD', P .. 'timers', NOW + RETENTION_MS, c.id) end
+    if RETENTION_MS > 0 then zadd('timers', NOW + RETENTION_MS, c.id) end
   else
     put('queued_at', NOW)
     if job.not_before > 0 then put('not_before', job.not_before) end
@@ -74,38 +78,51 @@ local function cancel(c)
   return reject(c, 'too_late', ERRORS.too_late)
 end
 
+-- ARGV as a list of commands, and the specs of those that create.
+local function parse()
+  local commands, ids, keys = {}, {}, {}
+  local at = 1
+  while ARGV[at] do
+    local key = ARGV[at + 6]
+    local c = { kind = ARGV[at], topic = ARGV[at + 1], partition = ARGV[at + 2], offset = tonumber(ARGV[at + 3]), id = ARGV[at + 4],
+      traceparent = ARGV[at + 5], key = key ~= '' and string.sub(key, 2) or nil, raw = ARGV[at + 7], raw_size = ARGV[at + 8] }
+    if c.kind == 'C' then
+      c.model, c.model_version, c.priority = ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
+      c.max_attempts, c.timeout_ms, c.queue_timeout_ms = tonumber(ARGV[at + 12]), tonumber(ARGV[at + 13]), tonumber(ARGV[at + 14])
+      c.not_before, c.spec = tonumber(ARGV[at + 15]), ARGV[at + 16]
+      ids[#ids + 1], keys[#keys + 1] = c.id, P .. 'spec:' .. c.id
+      at = at + 17
+    elseif c.kind == 'X' then
+      c.reason = ARGV[at + 9]
+      at = at + 10
+    else
+      c.code, c.envelope = ARGV[at + 9], ARGV[at + 10]
+      at = at + 11
+    end
+    commands[#commands + 1] = c
+  end
+  for first = 1, #keys, CALL_MAX do
+    local specs = call('MGET', unpack(keys, first, math.min(#keys, first + CALL_MAX - 1)))
+    for i, spec in ipairs(specs) do SPECS[ids[first + i - 1]] = spec or nil end
+  end
+  return commands
+end
+
 if not begin() then return fenced() end
 local verdicts, next_offset = {}, {}
 local tombstones = call('EXISTS', P .. 'tombstones') == 1
-local at = 1
-while ARGV[at] do
-  local kind = ARGV[at]
-  local key = ARGV[at + 6]
-  local c = { topic = ARGV[at + 1], partition = ARGV[at + 2], offset = tonumber(ARGV[at + 3]), id = ARGV[at + 4],
-    traceparent = ARGV[at + 5], key = key ~= '' and string.sub(key, 2) or nil, raw = ARGV[at + 7], raw_size = ARGV[at + 8] }
+for i, c in ipairs(parse()) do
   local place = c.topic .. ':' .. c.partition
   if not next_offset[place] then next_offset[place] = tonumber(call('HGET', P .. 'ingest', place)) or 0 end
-  local known = c.offset < next_offset[place]
-  if not known then next_offset[place] = c.offset + 1 end
-  local verdict = DUPLICATE
-  if kind == 'C' then
-    c.model, c.model_version, c.priority = ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
-    c.max_attempts, c.timeout_ms, c.queue_timeout_ms = tonumber(ARGV[at + 12]), tonumber(ARGV[at + 13]), tonumber(ARGV[at + 14])
-    c.not_before, c.spec = tonumber(ARGV[at + 15]), ARGV[at + 16]
-    if not known then verdict = create(c, tombstones) end
-    at = at + 17
-  elseif kind == 'X' then
-    c.reason = ARGV[at + 9]
-    if not known then
-      verdict = cancel(c)
-      tombstones = tombstones or verdict == NOTED
-    end
-    at = at + 10
+  if c.offset < next_offset[place] then
+    verdicts[i] = DUPLICATE
   else
-    if not known then verdict = reject(c, ARGV[at + 9], ARGV[at + 10]) end
-    at = at + 11
+    next_offset[place] = c.offset + 1
+    if c.kind == 'C' then verdicts[i] = create(c, tombstones)
+    elseif c.kind == 'X' then verdicts[i] = cancel(c)
+    else verdicts[i] = reject(c, c.code, c.envelope) end
+    if c.kind == 'X' and verdicts[i] == NOTED then tombstones = true end
   end
-  verdicts[#verdicts + 1] = verdict
 end
 for place, offset in pairs(next_offset) do call('HSET', P .. 'ingest', place, offset) end
 flush()

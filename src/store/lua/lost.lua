@@ -5,7 +5,7 @@ local held = P .. 'held:' .. ARGV[1]
 local ids = call('SRANDMEMBER', held, tonumber(ARGV[2]))
 for _, id in ipairs(ids) do
   local job = load(id)
-  if job and job.state == 'running' and job.worker == ARGV[1] then lose(job) else call('SREM', held, id) end
+  if job and job.state == 'running' and job.worker == ARGV[1] then lose(job) else srem('held:' .. ARGV[1], id) end
 end
 flush()
 return #ids

@@ -15,8 +15,9 @@ for at = 2, #ARGV, 4 do
       if ARGV[at + 3] ~= '' then set[#set + 1], set[#set + 2] = 'progress_message', ARGV[at + 3] end
     end
     call('HSET', P .. 'job:' .. job.id, unpack(set))
-    call('ZADD', P .. 'timers', running_deadline(job), job.id)
+    zadd('timers', running_deadline(job), job.id)
     answers[#answers + 1] = job.cancel_requested and 1 or 0
   end
 end
+settle()
 return answers

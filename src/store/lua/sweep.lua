@@ -2,8 +2,8 @@
 -- once do no harm, since each looks at the record before it acts. Returns {handled, ms until the next deadline or -1}.
 local function forget(job)
   call('DEL', P .. 'job:' .. job.id, P .. 'spec:' .. job.id, P .. 'result:' .. job.id, P .. 'error:' .. job.id)
-  call('ZREM', P .. 'index:' .. job.state, job.id)
-  call('ZREM', P .. 'timers', job.id)
+  zrem('index:' .. job.state, job.id)
+  zrem('timers', job.id)
 end
 
 local function due_queued(job)
@@ -21,7 +21,7 @@ local function due_running(job)
     if job.cancel_requested then return finish_cancelled(job) end
     return finish(job, 'failed', 'timeout', ERRORS.timeout)
   end
-  call('ZADD', P .. 'timers', running_deadline(job), job.id)
+  zadd('timers', running_deadline(job), job.id)
 end
 
 if not begin() then return fenced() end
@@ -29,7 +29,7 @@ local limit = tonumber(ARGV[1])
 local due = call('ZRANGEBYSCORE', P .. 'timers', '-inf', NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
   local job = load(id)
-  if not job then call('ZREM', P .. 'timers', id)
+  if not job then zrem('timers', id)
   elseif job.state == 'queued' then due_queued(job)
   elseif job.state == 'running' then due_running(job)
   else forget(job) end
