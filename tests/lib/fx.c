@@ -23,8 +23,17 @@ int fx_group_setup(void **state) {
     return 0;
 }
 
+static void release(struct fx *fx) {
+    store_free(fx->st);
+    fx->st = NULL;
+    free(fx->events);
+    fx->events = NULL;
+    arena_done(&fx->arena);
+}
+
 int fx_group_teardown(void **state) {
     struct fx *fx = *state;
+    release(fx);
     test_redis_stop(fx->redis);
     free(fx);
     return 0;
@@ -46,6 +55,7 @@ void fx_reopen(struct fx *fx) {
 
 int fx_setup(void **state) {
     struct fx *fx = *state;
+    release(fx); /* of a test that failed */
     *fx = (struct fx){.redis = fx->redis, .cursor = ""};
     arena_init(&fx->arena);
     fx->cfg = (struct store_config){.url = test_redis_url(fx->redis),
@@ -63,11 +73,7 @@ int fx_setup(void **state) {
 int fx_teardown(void **state) {
     struct fx *fx = *state;
     fx_check(fx);
-    store_free(fx->st);
-    fx->st = NULL;
-    free(fx->events);
-    fx->events = NULL;
-    arena_done(&fx->arena);
+    release(fx);
     return 0;
 }
 
