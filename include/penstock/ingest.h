@@ -1,7 +1,7 @@
 /* ingest: commands from Kafka into the store.
  *
- * Hides decoding, validation and the batching of commands into one script call, in which the jobs and the next offset of
- * each topic-partition change together: a command is taken exactly once, whoever reads it how often. Nothing is
+ * Hides decoding, validation and the batching of commands into one script call, in which the jobs and the next offset
+ * of each topic-partition change together: a command is taken exactly once, whoever reads it how often. Nothing is
  * acknowledged before it is stored; a batch that could not be stored is kept and tried again.
  *
  *     struct ingest *ing = ingest_new(&cfg, st);
@@ -16,11 +16,11 @@
 #include "penstock/store.h"
 
 struct ingest_config {
-    size_t batch;             /* commands a script call, at most */
-    int wait_ms;              /* how long a step waits for the first command */
-    int max_attempts;         /* defaults for what a command leaves out */
+    size_t batch;     /* commands a script call, at most */
+    int wait_ms;      /* how long a step waits for the first command */
+    int max_attempts; /* defaults for what a command leaves out */
     int64_t timeout_ms, queue_timeout_ms;
-    bool accept_lost;         /* go on where commands were lost to Kafka's retention */
+    bool accept_lost; /* go on where commands were lost to Kafka's retention */
     /* Is there such a model? NULL: any name is taken (this process does not see the model repository). */
     bool (*model_known)(void *self, const char *model, const char *version);
     void *self; /* of model_known */

@@ -15,10 +15,10 @@
 
 #include "penstock/err.h"
 
-#define JOB_ID_MAX 128
-#define JOB_MODEL_MAX 64
+#define JOB_ID_MAX           128
+#define JOB_MODEL_MAX        64
 #define JOB_PRIORITY_DEFAULT 4
-#define JOB_PRIORITY_MAX 9
+#define JOB_PRIORITY_MAX     9
 
 enum job_state {
     JOB_STATE_NONE = 0, /* no record */
@@ -41,10 +41,10 @@ extern const size_t job_transition_count;
 
 bool job_may(enum job_state from, enum job_state to);
 bool job_state_is_terminal(enum job_state state);
-const char *job_state_name(enum job_state state);         /* "queued"; "none"; "rejected" */
-int job_state_from_name(const char *name, size_t len);    /* enum job_state, or -1 */
-bool job_id_is_valid(const char *id, size_t len);         /* [A-Za-z0-9._:-]{1,128} */
-bool job_model_is_valid(const char *name, size_t len);    /* [A-Za-z0-9._-]{1,64}, not starting with '.' */
+const char *job_state_name(enum job_state state);      /* "queued"; "none"; "rejected" */
+int job_state_from_name(const char *name, size_t len); /* enum job_state, or -1 */
+bool job_id_is_valid(const char *id, size_t len);      /* [A-Za-z0-9._:-]{1,128} */
+bool job_model_is_valid(const char *name, size_t len); /* [A-Za-z0-9._-]{1,64}, not starting with '.' */
 
 /* Where a command stood in Kafka. */
 struct job_source {
@@ -68,12 +68,15 @@ struct job_event {
     const char *traceparent;           /* W3C trace context of the command */
     int64_t not_before;                /* ms; in queued: delayed until then */
     int64_t timeout_ms, queue_timeout_ms;
-    double progress;                   /* last known, 0..1 */
-    struct job_source source;          /* in what a command caused */
-    const char *doc;  size_t doc_len;  /* JSON: the spec (queued/create), the result (completed), the error envelope (failed, rejected) */
-    const char *key;  size_t key_len;  /* rejected: the Kafka key as it came */
-    const char *raw;  size_t raw_len;  /* rejected: the command's bytes as they came */
-    size_t raw_size;                   /* how many those were before they were cut to raw_len */
+    double progress;          /* last known, 0..1 */
+    struct job_source source; /* in what a command caused */
+    const char *doc;
+    size_t doc_len; /* JSON: the spec (queued/create), the result (completed), the error envelope (failed, rejected) */
+    const char *key;
+    size_t key_len; /* rejected: the Kafka key as it came */
+    const char *raw;
+    size_t raw_len;  /* rejected: the command's bytes as they came */
+    size_t raw_size; /* how many those were before they were cut to raw_len */
 };
 
 /* A job's record: the hash penstock:job:<id>. Strings are borrowed. */

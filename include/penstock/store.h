@@ -1,16 +1,16 @@
 /* store: Redis, as the rest of Penstock sees it: job records, queues, deadlines, the outbox. The only user of hiredis.
  *
  * Each writing call is one EVALSHA of a Lua script in src/store/lua/ that takes a whole batch: it checks the from-state
- * and the fencing token of every job, writes the records, bumps the per-job seq, moves the indexes and appends ONE outbox
- * entry for the whole batch. It happens entirely or not at all. There is no fall-back to EVAL: the scripts' text contains
- * the store epoch, so a Redis that was restarted answers NOSCRIPT, and that is the fence (DESIGN section 6).
+ * and the fencing token of every job, writes the records, bumps the per-job seq, moves the indexes and appends ONE
+ * outbox entry for the whole batch. It happens entirely or not at all. There is no fall-back to EVAL: the scripts' text
+ * contains the store epoch, so a Redis that was restarted answers NOSCRIPT, and that is the fence (DESIGN section 6).
  *
  *     struct store *st;
  *     if (store_open(&cfg, &st, &err) != 0) ...
  *     if (store_claim(st, &want, &arena, &batch, &err) != 0) ...
  *
- * Errors: RETRY store_unavailable (not reachable; the outcome of the call is unknown, and every script is safe to repeat),
- * RETRY store_fenced (attach again), FATAL store_unfit / store_corrupt. Thread: one store per thread.
+ * Errors: RETRY store_unavailable (not reachable; the outcome of the call is unknown, and every script is safe to
+ * repeat), RETRY store_fenced (attach again), FATAL store_unfit / store_corrupt. Thread: one store per thread.
  */
 #ifndef PENSTOCK_STORE_H
 #define PENSTOCK_STORE_H
@@ -30,13 +30,14 @@ struct store_config {
     int timeout_ms;       /* of connecting and of one call */
     int64_t retention_ms; /* of terminal jobs; 0 = for ever */
     int64_t tombstone_ms; /* how long a cancel waits for its create */
-    bool may_recover;     /* a control process: it initialises an empty store and, after a Redis restart, bumps the epoch */
-    int max_crashes;      /* a job whose workers died this often fails as worker_lost */
-    bool allow_unfit;     /* tests only: skip the check of maxmemory-policy */
+    bool may_recover; /* a control process: it initialises an empty store and, after a Redis restart, bumps the epoch */
+    int max_crashes;  /* a job whose workers died this often fails as worker_lost */
+    bool allow_unfit; /* tests only: skip the check of maxmemory-policy */
 };
 
-int store_open(const struct store_config *cfg, struct store **ret, struct err *err) MUSTCHECK; /* connects on first use */
-void store_free(struct store *st);                                                            /* safe on NULL */
+int store_open(const struct store_config *cfg, struct store **ret,
+               struct err *err) MUSTCHECK; /* connects on first use */
+void store_free(struct store *st);         /* safe on NULL */
 
 /* Makes the scripts callable; calls do it by themselves when needed. A process that may not recover waits (RETRY
  * store_fenced) until one that may has opened the store. */
@@ -49,35 +50,41 @@ struct store_item {
     struct job_source source;
     const char *job_id; /* REJECT: may be NULL */
     const char *traceparent;
-    const char *key;  size_t key_len;   /* as they came, for the dead letter */
-    const char *raw;  size_t raw_len;
+    const char *key;
+    size_t key_len; /* as they came, for the dead letter */
+    const char *raw;
+    size_t raw_len;
     size_t raw_size; /* before it was cut to raw_len */
     /* create */
     const char *model, *model_version;
     int priority, max_attempts;
     int64_t timeout_ms, queue_timeout_ms, not_before;
-    const char *spec;  size_t spec_len;
+    const char *spec;
+    size_t spec_len;
     /* cancel */
     const char *reason;
     /* reject */
     enum err_code code;
-    const char *error;  size_t error_len; /* envelope */
+    const char *error;
+    size_t error_len; /* envelope */
     /* written by store_ingest */
     enum store_verdict { STORE_ACCEPTED, STORE_DUPLICATE, STORE_REJECTED, STORE_NOTED } verdict;
 };
-/* Items of one topic-partition stand in offset order. DUPLICATE: an offset below the stored one, or the same job again; NOTED: a
- * cancel that changes no state yet (running job, or tombstone). */
+/* Items of one topic-partition stand in offset order. DUPLICATE: an offset below the stored one, or the same job again;
+ * NOTED: a cancel that changes no state yet (running job, or tombstone). */
 int store_ingest(struct store *st, struct store_item *items, size_t count, struct err *err) MUSTCHECK;
 /* The next offset to read of a topic-partition, or -1 if nothing was ever read. */
-int store_ingest_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret, struct err *err) MUSTCHECK;
+int store_ingest_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret,
+                        struct err *err) MUSTCHECK;
 /* After --accept-lost-commands: sets it. */
-int store_ingest_offset_set(struct store *st, const char *topic, int32_t partition, int64_t next, struct err *err) MUSTCHECK;
+int store_ingest_offset_set(struct store *st, const char *topic, int32_t partition, int64_t next,
+                            struct err *err) MUSTCHECK;
 
 /* --- workers ------------------------------------------------------------------------------------------------------ */
 struct store_claim {
-    const char *worker;          /* [A-Za-z0-9._:-]{1,64} */
-    const char *const *models;   /* tried in this order; the first that has ready jobs is taken */
-    const int *max_jobs;         /* per model: its max_batch_size, at least 1 */
+    const char *worker;        /* [A-Za-z0-9._:-]{1,64} */
+    const char *const *models; /* tried in this order; the first that has ready jobs is taken */
+    const int *max_jobs;       /* per model: its max_batch_size, at least 1 */
     size_t model_count;
     int64_t lease_ms;
 };
@@ -85,7 +92,8 @@ struct store_claimed {
     const char *job_id, *model, *model_version, *token, *traceparent;
     int attempt, crashes;
     int64_t timeout_ms;
-    const char *spec;  size_t spec_len;
+    const char *spec;
+    size_t spec_len;
 };
 struct store_claims {
     struct store_claimed *jobs; /* of one model; arena */
@@ -97,9 +105,9 @@ int store_claim(struct store *st, const struct store_claim *want, struct arena *
 enum store_lease { STORE_LEASE_HELD, STORE_LEASE_CANCEL_REQUESTED, STORE_LEASE_LOST };
 struct store_renewal {
     const char *job_id, *token;
-    double progress; /* < 0: unchanged */
+    double progress;              /* < 0: unchanged */
     const char *progress_message; /* NULL: unchanged */
-    enum store_lease answer; /* written */
+    enum store_lease answer;      /* written */
 };
 int store_renew(struct store *st, const char *worker, int64_t lease_ms, struct store_renewal *jobs, size_t count,
                 struct err *err) MUSTCHECK;
@@ -108,39 +116,28 @@ enum store_outcome { STORE_COMPLETED, STORE_FAILED, STORE_CANCELLED, STORE_RELEA
 struct store_finish {
     const char *job_id, *token;
     enum store_outcome outcome;
-    const char *doc;  size_t doc_len; /* COMPLETED: result; FAILED: error envelope */
-    enum err_code code;               /* FAILED */
-    bool retryable;                   /* FAILED: may be retried while attempts are left */
-    int64_t backoff_ms;               /* of that retry: the worker draws the jitter */
-    bool accepted;                    /* written; false: lease lost, the result is discarded */
+    const char *doc;
+    size_t doc_len;     /* COMPLETED: result; FAILED: error envelope */
+    enum err_code code; /* FAILED */
+    bool retryable;     /* FAILED: may be retried while attempts are left */
+    int64_t backoff_ms; /* of that retry: the worker draws the jitter */
+    bool accepted;      /* written; false: lease lost, the result is discarded */
 };
 /* Finishes jobs and, with `want` not NULL, claims the next batch in the same script. */
-int store_finish(struct store *st, const char *worker, struct store_finish *jobs, size_t count, const struct store_claim *want,
-                 struct arena *arena, struct store_claims *ret_claims, struct err *err) MUSTCHECK;
+int store_finish(struct store *st, const char *worker, struct store_finish *jobs, size_t count,
+                 const struct store_claim *want, struct arena *arena, struct store_claims *ret_claims,
+                 struct err *err) MUSTCHECK;
 
 /* --- deadlines ---------------------------------------------------------------------------------------------------- */
-/* Handles at most `limit` due deadlines. *ret_done = how many; *ret_next_ms = until the next one, or -1 if there is none. */
+/* Handles at most `limit` due deadlines. *ret_done = how many; *ret_next_ms = until the next one, or -1 if there is
+ * none. */
 int store_sweep(struct store *st, size_t limit, size_t *ret_done, int64_t *ret_next_ms, struct err *err) MUSTCHECK;
 /* The supervisor reports a dead worker: its jobs are requeued (or fail, at the crash limit) at once. */
 int store_worker_lost(struct store *st, const char *worker, size_t *ret_jobs, struct err *err) MUSTCHECK;
 
-/* --- outbox ------------------------------------------------------------------------------------------------------- */
-struct store_outbox_entry {
-    const char *id; /* stream id "<gseq>-0" */
-    struct job_event *events;
-    size_t count;
-};
-/* Entries after `after` ("" = from the start), at most `max`; waits up to wait_ms when there is none. */
-int store_outbox_read(struct store *st, const char *after, size_t max, int wait_ms, struct arena *arena,
-                      struct store_outbox_entry **ret, size_t *ret_count, struct err *err) MUSTCHECK;
-/* Forgets entries up to and including `id`, once Kafka has acknowledged them. */
-int store_outbox_trim(struct store *st, const char *id, struct err *err) MUSTCHECK;
-/* One relay at a time (liveness only: two would repeat events, not lose or reorder them). *ret_held: do we have it? */
-int store_relay_lease(struct store *st, const char *relay, int64_t lease_ms, bool *ret_held, struct err *err) MUSTCHECK;
-
 /* --- being told --------------------------------------------------------------------------------------------------- */
-/* A second connection on which Redis tells this worker that jobs became ready or that one of its jobs shall be cancelled.
- * *ret_fd: to poll for reading; valid until the next error. Calling again is cheap. */
+/* A second connection on which Redis tells this worker that jobs became ready or that one of its jobs shall be
+ * cancelled. *ret_fd: to poll for reading; valid until the next error. Calling again is cheap. */
 int store_watch(struct store *st, const char *worker, int *ret_fd, struct err *err) MUSTCHECK;
 /* Reads what was told since, without waiting. *ret_cancel: some job of this worker has a cancel requested: renew now.
  * Messages may be lost; they only make things faster than polling. */

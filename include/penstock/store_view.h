@@ -1,4 +1,5 @@
-/* store_view: reading job records, lists, models and workers. Writes nothing but a worker's own registration. See store.h.
+/* store_view: reading job records, lists, models and workers. Writes nothing but a worker's own registration. See
+ * store.h.
  *
  *     struct job_record rec;
  *     if (store_job_get(st, id, arena, &rec, &err) == 0 && rec.state != JOB_STATE_NONE) ...
@@ -9,20 +10,21 @@
 #include "penstock/store.h"
 
 /* state JOB_STATE_NONE: there is no such job. */
-int store_job_get(struct store *st, const char *job_id, struct arena *arena, struct job_record *ret, struct err *err) MUSTCHECK;
+int store_job_get(struct store *st, const char *job_id, struct arena *arena, struct job_record *ret,
+                  struct err *err) MUSTCHECK;
 
 /* Documents beside the record: "spec", "result" or "error". *ret NULL: absent. */
 int store_job_doc(struct store *st, const char *what, const char *job_id, struct arena *arena, const char **ret,
                   size_t *ret_len, struct err *err) MUSTCHECK;
 
 struct store_list {
-    enum job_state state;  /* JOB_STATE_NONE: every state */
-    const char *model;     /* NULL: all */
+    enum job_state state; /* JOB_STATE_NONE: every state */
+    const char *model;    /* NULL: all */
     size_t limit;
-    const char *cursor;    /* NULL: newest first from the top */
+    const char *cursor; /* NULL: newest first from the top */
 };
-/* Newest first by the time of the last transition. *ret_cursor NULL: the end. Bounded: at most some 10 x limit records are looked
- * at in one call, so a page may be short or empty and still have a cursor. */
+/* Newest first by the time of the last transition. *ret_cursor NULL: the end. Bounded: at most some 10 x limit records
+ * are looked at in one call, so a page may be short or empty and still have a cursor. */
 int store_job_list(struct store *st, const struct store_list *query, struct arena *arena, struct job_record **ret,
                    size_t *ret_count, const char **ret_cursor, struct err *err) MUSTCHECK;
 
@@ -32,13 +34,15 @@ struct store_stats {
 };
 int store_stats_get(struct store *st, struct store_stats *ret, struct err *err) MUSTCHECK;
 
-/* A worker tells what it is and which models it has ready; refreshed with every renewal, gone `ttl_ms` after the last. */
+/* A worker tells what it is and which models it has ready; refreshed with every renewal, gone `ttl_ms` after the last.
+ */
 struct store_worker {
     const char *id, *host, *executor, *device;
     int64_t pid, started_at, seen_at;
     const char *models; /* JSON: [{"name","version","max_batch_size","inputs":[...],"outputs":[...],"memory_bytes"}] */
 };
-int store_worker_register(struct store *st, const struct store_worker *worker, int64_t ttl_ms, struct err *err) MUSTCHECK;
+int store_worker_register(struct store *st, const struct store_worker *worker, int64_t ttl_ms,
+                          struct err *err) MUSTCHECK;
 int store_worker_unregister(struct store *st, const char *id, struct err *err) MUSTCHECK;
 int store_worker_list(struct store *st, struct arena *arena, struct store_worker **ret, size_t *ret_count,
                       struct err *err) MUSTCHECK;

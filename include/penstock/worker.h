@@ -1,7 +1,7 @@
 /* worker: claims batches, runs them, renews their leases, stops them when told to, finishes them.
  *
- * Hides the loaded models, the executor thread, and the order of claim, renew and finish. The step function drives it all
- * over the store and a runner; in production the runner is a thread, in a simulation a function call.
+ * Hides the loaded models, the executor thread, and the order of claim, renew and finish. The step function drives it
+ * all over the store and a runner; in production the runner is a thread, in a simulation a function call.
  *
  *     worker_models_load(&options, &models, &err);              // opens executors, loads and warms up
  *     struct worker_runner *runner = worker_thread_new();
@@ -15,7 +15,8 @@
 #include "penstock/executor.h"
 #include "penstock/store.h"
 
-/* --- models -------------------------------------------------------------------------------------------------------- */
+/* --- models --------------------------------------------------------------------------------------------------------
+ */
 
 struct worker_model_options {
     const char *repository;
@@ -27,27 +28,30 @@ struct worker_model_options {
 /* Every model of the repository, loaded and warmed up; one that fails is left out, with a line in the log: the others
  * serve. An executor that does not work at all is an error. */
 struct worker_models;
-int worker_models_load(const struct worker_model_options *options, struct worker_models **ret, struct err *err) MUSTCHECK;
+int worker_models_load(const struct worker_model_options *options, struct worker_models **ret,
+                       struct err *err) MUSTCHECK;
 void worker_models_free(struct worker_models *models); /* safe on NULL */
 size_t worker_models_count(const struct worker_models *models);
-const char *worker_models_device(const struct worker_models *models);  /* what probe said */
-const char *worker_models_json(const struct worker_models *models);    /* as store_worker.models */
+const char *worker_models_device(const struct worker_models *models); /* what probe said */
+const char *worker_models_json(const struct worker_models *models);   /* as store_worker.models */
 
-/* --- running ------------------------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------------------------------------------------
+ */
 
 struct worker_batch;
 
 /* Runs one batch at a time. */
 struct worker_runner {
     void (*start)(struct worker_runner *runner, struct worker_batch *batch); /* only when none is running */
-    bool (*done)(struct worker_runner *runner);                              /* has the started batch come to its end? */
-    int (*fd)(struct worker_runner *runner);                                 /* readable when done; -1: none */
-    void (*free)(struct worker_runner *runner);                              /* waits for a running batch */
+    bool (*done)(struct worker_runner *runner); /* has the started batch come to its end? */
+    int (*fd)(struct worker_runner *runner);    /* readable when done; -1: none */
+    void (*free)(struct worker_runner *runner); /* waits for a running batch */
 };
-struct worker_runner *worker_thread_new(const struct clock *clock); /* a thread of its own */
+struct worker_runner *worker_thread_new(const struct clock *clock);           /* a thread of its own */
 void worker_batch_run(struct worker_batch *batch, const struct clock *clock); /* what a runner calls */
 
-/* --- the worker ---------------------------------------------------------------------------------------------------- */
+/* --- the worker ----------------------------------------------------------------------------------------------------
+ */
 
 struct worker_config {
     const char *id, *host, *executor;
@@ -67,8 +71,8 @@ struct worker *worker_new(const struct worker_config *cfg, struct store *st, str
                           struct worker_runner *runner, const struct clock *clock); /* borrows all */
 void worker_free(struct worker *worker);
 
-/* A loop_step_fn. Returns how many jobs were claimed or finished. ERR_EXECUTION_FAILED (fatal): the process must end, because a
- * run does not stop or the executor is broken; what could be saved has been saved. */
+/* A loop_step_fn. Returns how many jobs were claimed or finished. ERR_EXECUTION_FAILED (fatal): the process must end,
+ * because a run does not stop or the executor is broken; what could be saved has been saved. */
 int worker_step(void *worker, struct err *err) MUSTCHECK;
 void worker_wait(struct worker *worker); /* until a step has something to do */
 

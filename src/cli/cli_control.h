@@ -12,14 +12,15 @@
 
 #include "cli_jobs.h"
 
-/* --- control.c ----------------------------------------------------------------------------------------------------- */
+/* --- control.c -----------------------------------------------------------------------------------------------------
+ */
 
 struct cli_control;
 /* Starts the threads; connections are made, and made again, by the roles themselves. */
 int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_control **ret, struct err *err) MUSTCHECK;
 
-/* Watches the workers until a stop is requested or a role has failed; then stops in the order that loses nothing: no new
- * commands, workers finish, the outbox is published. Frees `control`. -1 with the error of the role that failed. */
+/* Watches the workers until a stop is requested or a role has failed; then stops in the order that loses nothing: no
+ * new commands, workers finish, the outbox is published. Frees `control`. -1 with the error of the role that failed. */
 int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) MUSTCHECK;
 
 /* SIGINT and SIGTERM request a stop, a second one ends the process at once; SIGPIPE is ignored. */
@@ -28,7 +29,8 @@ void cli__handle_signals(void);
 /* "<host>-<pid>-<start time>": a name for leases and workers that no other process has. At most 48 bytes. */
 void cli__process_name(char ret[static 49]);
 
-/* --- supervisor.c -------------------------------------------------------------------------------------------------- */
+/* --- supervisor.c --------------------------------------------------------------------------------------------------
+ */
 
 struct cli_supervisor;
 struct cli_supervisor *cli__supervisor_new(struct cli_context *ctx, struct store *st, int count); /* borrows */

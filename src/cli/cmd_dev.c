@@ -1,9 +1,9 @@
-/* penstock dev: the embedded default. One command runs a Kafka mock in this process, a private redis-server as a child, the
- * control roles and the workers; it is `serve` with the two servers put in front, on free loopback ports, and a configuration
- * file that the other commands of this user find by themselves.
+/* penstock dev: the embedded default. One command runs a Kafka mock in this process, a private redis-server as a child,
+ * the control roles and the workers; it is `serve` with the two servers put in front, on free loopback ports, and a
+ * configuration file that the other commands of this user find by themselves.
  *
- * The mock keeps its messages in this process and the state of Redis belongs to them, so an instance always starts empty.
- * What it leaves behind after kill -9 is a directory, which the next start clears; its children die with it. */
+ * The mock keeps its messages in this process and the state of Redis belongs to them, so an instance always starts
+ * empty. What it leaves behind after kill -9 is a directory, which the next start clears; its children die with it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +23,9 @@
 #include "penstock/log.h"
 #include "penstock/loop.h"
 
-#define ROLE "dev"
+#define ROLE           "dev"
 #define REDIS_START_MS 10000
-#define REDIS_STOP_MS 5000
+#define REDIS_STOP_MS  5000
 
 const char cmd_dev_help[] =
     "Usage: penstock dev [--redis-port PORT] [OPTIONS]\n"
@@ -46,8 +46,8 @@ enum { OPT_REDIS_PORT = CLI_OPT_OWN };
 
 struct dev {
     struct cli_context *ctx;
-    struct buf dir;   /* <runtime dir>/penstock-dev */
-    int lock_fd;      /* of its pid file: held while we run */
+    struct buf dir; /* <runtime dir>/penstock-dev */
+    int lock_fd;    /* of its pid file: held while we run */
     struct bus_mock *mock;
     pid_t redis_pid;
     int redis_port;
@@ -55,7 +55,8 @@ struct dev {
     bool announced, redis_died;
 };
 
-/* --- its directory ------------------------------------------------------------------------------------------------- */
+/* --- its directory -------------------------------------------------------------------------------------------------
+ */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
     (void)st, (void)type, (void)ftw;
@@ -71,17 +72,21 @@ static const char *in_dir(struct dev *dev, struct arena *arena, const char *name
 /* One instance a user: the lock on the pid file dies with its process. */
 static int take_dir(struct dev *dev, struct arena *arena, struct err *err) {
     if (cli__dev_dir(true, &dev->dir, err) != 0) return -1;
-    if (mkdir(dev->dir.data, 0700) != 0 && errno != EEXIST) return err_set_errno(err, ERR_SYSTEM, "mkdir %s", dev->dir.data);
+    if (mkdir(dev->dir.data, 0700) != 0 && errno != EEXIST)
+        return err_set_errno(err, ERR_SYSTEM, "mkdir %s", dev->dir.data);
     const char *path = in_dir(dev, arena, "pid");
     dev->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (dev->lock_fd < 0) return err_set_errno(err, ERR_SYSTEM, "open %s", path);
     if (flock(dev->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(err, ERR_USAGE, "penstock dev is already running (%s)", dev->dir.data);
     clear_dir(in_dir(dev, arena, "redis"));
-    return mkdir(in_dir(dev, arena, "redis"), 0700) == 0 ? 0 : err_set_errno(err, ERR_SYSTEM, "mkdir %s/redis", dev->dir.data);
+    return mkdir(in_dir(dev, arena, "redis"), 0700) == 0
+               ? 0
+               : err_set_errno(err, ERR_SYSTEM, "mkdir %s/redis", dev->dir.data);
 }
 
-/* The configuration in force, as a file for the other commands and for the workers; then the pid that makes it count. */
+/* The configuration in force, as a file for the other commands and for the workers; then the pid that makes it count.
+ */
 static int publish_config(struct dev *dev, struct arena *arena, struct err *err) {
     const char *path = in_dir(dev, arena, "penstock.ini");
     FILE *file = fopen(path, "we");
@@ -97,21 +102,25 @@ static int publish_config(struct dev *dev, struct arena *arena, struct err *err)
     return 0;
 }
 
-/* --- redis --------------------------------------------------------------------------------------------------------- */
+/* --- redis ---------------------------------------------------------------------------------------------------------
+ */
 
 static int free_port(struct err *err) {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = -1;
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0 && getsockname(fd, (struct sockaddr *)&addr, &len) == 0)
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0 &&
+        getsockname(fd, (struct sockaddr *)&addr, &len) == 0)
         port = ntohs(addr.sin_port);
-    else err_set_errno(err, ERR_SYSTEM, "no free port on 127.0.0.1");
+    else
+        err_set_errno(err, ERR_SYSTEM, "no free port on 127.0.0.1");
     if (fd >= 0) close(fd);
     return port;
 }
 
 static bool redis_answers(int port) {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool there = fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
     if (fd >= 0) close(fd);
@@ -120,17 +129,36 @@ static bool redis_answers(int port) {
 
 static int start_redis(struct dev *dev, struct arena *arena, struct err *err) {
     if (!dev->redis_port && (dev->redis_port = free_port(err)) < 0) return -1;
-    const char *argv[] = {"redis-server", "--port", arena_printf(arena, "%d", dev->redis_port), "--bind", "127.0.0.1",
-                    "--dir", in_dir(dev, arena, "redis"), "--appendonly", "yes", "--appendfsync", "everysec",
-                    "--save", "", "--maxmemory-policy", "noeviction", "--logfile", "redis.log", "--daemonize", "no", NULL};
+    const char *argv[] = {"redis-server",
+                          "--port",
+                          arena_printf(arena, "%d", dev->redis_port),
+                          "--bind",
+                          "127.0.0.1",
+                          "--dir",
+                          in_dir(dev, arena, "redis"),
+                          "--appendonly",
+                          "yes",
+                          "--appendfsync",
+                          "everysec",
+                          "--save",
+                          "",
+                          "--maxmemory-policy",
+                          "noeviction",
+                          "--logfile",
+                          "redis.log",
+                          "--daemonize",
+                          "no",
+                          NULL};
     if (cli__spawn("redis-server", argv, SIGKILL, &dev->redis_pid, err) != 0) return -1;
     int64_t deadline = clock_mono_ms(&clock_system) + REDIS_START_MS;
     while (!redis_answers(dev->redis_port)) {
         int status;
         if (waitpid(dev->redis_pid, &status, WNOHANG) == dev->redis_pid) {
             dev->redis_pid = 0;
-            return err_set(err, ERR_STORE_UNAVAILABLE, "redis-server did not start on port %d: is it installed (`redis-server "
-                           "--version`) and the port free? Its log: %s/redis/redis.log", dev->redis_port, dev->dir.data);
+            return err_set(err, ERR_STORE_UNAVAILABLE,
+                           "redis-server did not start on port %d: is it installed (`redis-server "
+                           "--version`) and the port free? Its log: %s/redis/redis.log",
+                           dev->redis_port, dev->dir.data);
         }
         if (loop_stop_requested() || clock_mono_ms(&clock_system) > deadline)
             return err_set(err, ERR_STORE_UNAVAILABLE, "redis-server did not answer on port %d", dev->redis_port);
@@ -150,7 +178,8 @@ static void stop_redis(struct dev *dev) {
     dev->redis_pid = 0;
 }
 
-/* --- kafka --------------------------------------------------------------------------------------------------------- */
+/* --- kafka ---------------------------------------------------------------------------------------------------------
+ */
 
 static int start_mock(struct dev *dev, struct err *err) {
     const struct config *cfg = dev->ctx->cfg;
@@ -172,7 +201,8 @@ static int reload_config(struct dev *dev, struct arena *arena, struct err *err) 
         arena_printf(arena, "kafka.bootstrap.servers=%s", bus_mock_bootstrap(dev->mock)),
         arena_printf(arena, "store.url=redis://127.0.0.1:%d", dev->redis_port),
         "bus.create_topics=false",
-        arena_printf(arena, "models.repository=%s", repository ? repository : config_string(ctx->cfg, "models.repository")),
+        arena_printf(arena, "models.repository=%s",
+                     repository ? repository : config_string(ctx->cfg, "models.repository")),
     };
     size_t count = sizeof extra / sizeof extra[0];
     const char **all = arena_alloc(arena, (ctx->override_count + count) * sizeof *all);
@@ -187,7 +217,8 @@ static int reload_config(struct dev *dev, struct arena *arena, struct err *err) 
     return 0;
 }
 
-/* --- telling ------------------------------------------------------------------------------------------------------- */
+/* --- telling -------------------------------------------------------------------------------------------------------
+ */
 
 static void announce(struct dev *dev) {
     const struct config *cfg = dev->ctx->cfg;
@@ -203,8 +234,8 @@ static void announce(struct dev *dev) {
            "  penstock demo\n"
            "  kcat -b %s -C -t %s -f '%%h %%s\\n'\n"
            "  redis-cli -p %d HGETALL %sjob:<id>\n",
-           kafka, dev->redis_port, dev->ctx->config_path, kafka, config_string(cfg, "bus.events_topic"), dev->redis_port,
-           config_string(cfg, "store.prefix"));
+           kafka, dev->redis_port, dev->ctx->config_path, kafka, config_string(cfg, "bus.events_topic"),
+           dev->redis_port, config_string(cfg, "store.prefix"));
     fflush(stdout);
 }
 
@@ -249,7 +280,8 @@ int cmd_dev(struct cli_context *ctx, int argc, char **argv) {
     int opt;
     while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
-        if (opt == OPT_REDIS_PORT && cli__parse_int(ctx, "--redis-port", optarg, 1, 65535, &port) != 0) return ctx->exit_code;
+        if (opt == OPT_REDIS_PORT && cli__parse_int(ctx, "--redis-port", optarg, 1, 65535, &port) != 0)
+            return ctx->exit_code;
     }
     if (optind < argc) return cli__usage(ctx, "dev takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;

@@ -9,7 +9,7 @@
 #include "penstock/loop.h"
 
 #define POLL_MAX 500
-#define POLL_MS 200
+#define POLL_MS  200
 
 const char cmd_events_help[] =
     "Usage: penstock events [--job ID] [--from-beginning] [--follow] [OPTIONS]\n"
@@ -65,7 +65,8 @@ static int print_event(struct trail *trail, const struct bus_msg *msg, struct er
     arena_init(&arena);
     if (wire_event_decode(msg->value, msg->value_len, &arena, &ev, err) != 0)
         rc = err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
-    else print_line(trail, &ev);
+    else
+        print_line(trail, &ev);
     arena_done(&arena);
     return rc;
 }

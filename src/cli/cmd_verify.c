@@ -1,9 +1,9 @@
 /* penstock verify: proves, for every job, that the record in Redis is what the event log says.
  *
  * It folds the whole events topic job by job, and then compares each folded record with the stored one. The relay may
- * repeat events (at least once), always under the same (job_id, seq): a repeat must equal what was folded and is counted, a
- * gap or an impossible transition is a violation. A job that is ahead of the log is only late (its events are still in the
- * outbox) and is looked at again after reading on; a terminal record may be gone by retention. */
+ * repeat events (at least once), always under the same (job_id, seq): a repeat must equal what was folded and is
+ * counted, a gap or an impossible transition is a violation. A job that is ahead of the log is only late (its events
+ * are still in the outbox) and is looked at again after reading on; a terminal record may be gone by retention. */
 #include <inttypes.h>
 #include <search.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 #include "penstock/clock.h"
 #include "penstock/loop.h"
 
-#define POLL_MAX 1000
-#define POLL_MS 100
+#define POLL_MAX  1000
+#define POLL_MS   100
 #define SHOWN_MAX 20 /* violations told one by one */
 
 const char cmd_verify_help[] =
@@ -41,7 +41,7 @@ struct verify {
     struct arena arena; /* of all histories: lives as long as the run */
     void *root;         /* tsearch tree of struct history by job_id */
     uint64_t jobs, events, repeats, rejected, violations, late, expired;
-    bool final;         /* late is now a violation */
+    bool final; /* late is now a violation */
     int64_t retention_ms;
     struct err failure; /* of a store call inside the tree walk */
     bool failed;
@@ -52,11 +52,14 @@ static int by_job_id(const void *a, const void *b) {
 }
 
 static void violation(struct verify *v, const char *job_id, const char *what) {
-    if (v->violations++ < SHOWN_MAX) fprintf(stderr, "job %s: %s\n", job_id, what);
-    else if (v->violations == SHOWN_MAX + 1) fputs("... further violations are only counted\n", stderr);
+    if (v->violations++ < SHOWN_MAX)
+        fprintf(stderr, "job %s: %s\n", job_id, what);
+    else if (v->violations == SHOWN_MAX + 1)
+        fputs("... further violations are only counted\n", stderr);
 }
 
-/* --- folding ------------------------------------------------------------------------------------------------------- */
+/* --- folding -------------------------------------------------------------------------------------------------------
+ */
 
 static struct history *history_of(struct verify *v, const char *job_id) {
     struct history probe = {.rec = {.job_id = job_id}};
@@ -82,8 +85,10 @@ static int fold_message(struct verify *v, const struct bus_msg *msg, struct err 
     struct err why;
     arena_init(&arena);
     int rc = wire_event_decode(msg->value, msg->value_len, &arena, &ev, err);
-    if (rc != 0) err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
-    else if (ev.to == JOB_STATE_REJECTED) v->rejected++;
+    if (rc != 0)
+        err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
+    else if (ev.to == JOB_STATE_REJECTED)
+        v->rejected++;
     else {
         struct history *history = history_of(v, ev.job_id);
         v->events++;
@@ -112,7 +117,8 @@ static int read_log(struct verify *v, struct bus_consumer *reader, bool more, st
     return 0;
 }
 
-/* --- comparing ----------------------------------------------------------------------------------------------------- */
+/* --- comparing -----------------------------------------------------------------------------------------------------
+ */
 
 static bool may_have_expired(const struct verify *v, const struct job_record *folded) {
     return v->retention_ms > 0 && job_state_is_terminal(folded->state) &&
@@ -123,12 +129,15 @@ static void compare(struct verify *v, const struct job_record *folded, const str
     char what[160];
     const char *member = job_record_diff(folded, stored);
     if (stored->state == JOB_STATE_NONE) {
-        if (may_have_expired(v, folded)) v->expired++;
-        else violation(v, folded->job_id, "has events but no record");
+        if (may_have_expired(v, folded))
+            v->expired++;
+        else
+            violation(v, folded->job_id, "has events but no record");
     } else if (stored->seq > folded->seq && !v->final) {
         v->late++;
     } else if (member) {
-        snprintf(what, sizeof what, "record and events differ in %s (record: %s seq %" PRId64 ", events: %s seq %" PRId64 ")", member,
+        snprintf(what, sizeof what,
+                 "record and events differ in %s (record: %s seq %" PRId64 ", events: %s seq %" PRId64 ")", member,
                  job_state_name(stored->state), stored->seq, job_state_name(folded->state), folded->seq);
         violation(v, folded->job_id, what);
     }
@@ -141,8 +150,10 @@ static void compare_node(const void *node, VISIT visit, void *closure) {
     struct arena arena;
     if ((visit != postorder && visit != leaf) || v->failed) return;
     arena_init(&arena);
-    if (store_job_get(v->st, history->rec.job_id, &arena, &stored, &v->failure) != 0) v->failed = true;
-    else compare(v, &history->rec, &stored);
+    if (store_job_get(v->st, history->rec.job_id, &arena, &stored, &v->failure) != 0)
+        v->failed = true;
+    else
+        compare(v, &history->rec, &stored);
     arena_done(&arena);
 }
 
@@ -159,8 +170,10 @@ static int check_records(struct verify *v, struct err *err) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
             struct history probe = {.rec = {.job_id = jobs[i].job_id}};
             if (!tfind(&probe, &v->root, by_job_id)) {
-                if (v->final) violation(v, jobs[i].job_id, "has a record but no events");
-                else v->late++;
+                if (v->final)
+                    violation(v, jobs[i].job_id, "has a record but no events");
+                else
+                    v->late++;
             }
         }
     } while (rc == 0 && query.cursor);
@@ -200,9 +213,10 @@ static void print_outcome(const struct verify *v) {
                ",\"expired\":%" PRIu64 ",\"violations\":%" PRIu64 "}\n",
                good ? "true" : "false", v->jobs, v->events, v->repeats, v->rejected, v->expired, v->violations);
     else
-        printf("%s: %" PRIu64 " jobs, %" PRIu64 " events (%" PRIu64 " of them repeated), %" PRIu64 " refused commands, %" PRIu64
-               " expired records, %" PRIu64 " violations\n",
-               good ? "verified" : "NOT verified", v->jobs, v->events, v->repeats, v->rejected, v->expired, v->violations);
+        printf("%s: %" PRIu64 " jobs, %" PRIu64 " events (%" PRIu64 " of them repeated), %" PRIu64
+               " refused commands, %" PRIu64 " expired records, %" PRIu64 " violations\n",
+               good ? "verified" : "NOT verified", v->jobs, v->events, v->repeats, v->rejected, v->expired,
+               v->violations);
 }
 
 static void keep_node(void *node) { (void)node; /* the arena has it */ }
@@ -227,7 +241,8 @@ int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
     arena_init(&v.arena);
     int rc = cli__open_store(ctx, &v.st, &err);
     if (rc == 0)
-        rc = bus_kafka_reader(&kafka, config_string(ctx->cfg, "bus.events_topic"), BUS_OFFSET_BEGINNING, &reader, NULL, NULL, &err);
+        rc = bus_kafka_reader(&kafka, config_string(ctx->cfg, "bus.events_topic"), BUS_OFFSET_BEGINNING, &reader, NULL,
+                              NULL, &err);
     if (rc == 0) rc = verify_all(&v, reader, wait_ms, &err);
     if (rc == 0) print_outcome(&v);
     bus_consumer_free(reader);

@@ -1,8 +1,9 @@
-/* penstock worker: one worker process. `serve` starts these; on machines of their own they are started by hand or by systemd.
+/* penstock worker: one worker process. `serve` starts these; on machines of their own they are started by hand or by
+ * systemd.
  *
- * It ends in one of three ways: asked to (finishes what runs within the grace period, gives the rest back uncharged), by a
- * configuration that cannot work, or because a run did not stop or the executor broke: then the process is ended without
- * further ado, since a thread that hangs cannot be joined, and whoever started it starts it afresh. */
+ * It ends in one of three ways: asked to (finishes what runs within the grace period, gives the rest back uncharged),
+ * by a configuration that cannot work, or because a run did not stop or the executor broke: then the process is ended
+ * without further ado, since a thread that hangs cannot be joined, and whoever started it starts it afresh. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -14,7 +15,7 @@
 #include "penstock/loop.h"
 #include "penstock/worker.h"
 
-#define ROLE "worker"
+#define ROLE       "worker"
 #define EXIT_STUCK 70 /* sysexits' EX_SOFTWARE: start me again */
 
 const char cmd_worker_help[] =
@@ -77,8 +78,10 @@ static int run(struct cli_context *ctx, const char *id, struct store *st, struct
     struct err err;
     int code = CLI_OK;
     log_info(ROLE, "%s serves %zu model versions on %s", id, worker_models_count(models), worker_models_device(models));
-    if (loop_run(&loop, &err) != 0) code = err.code == ERR_EXECUTION_FAILED ? EXIT_STUCK : cli__exit_code(&err);
-    else drain(worker, wcfg.grace_ms);
+    if (loop_run(&loop, &err) != 0)
+        code = err.code == ERR_EXECUTION_FAILED ? EXIT_STUCK : cli__exit_code(&err);
+    else
+        drain(worker, wcfg.grace_ms);
     if (store_worker_unregister(st, id, &err) != 0) log_err(ROLE, &err);
     if (code == EXIT_STUCK || !worker_is_idle(worker)) return EXIT_STUCK; /* a run goes on: it ends with the process */
     runner->free(runner);

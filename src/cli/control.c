@@ -1,9 +1,10 @@
 /* The control process.
  *
- * Three roles (ingest, sweeper, relay) run their step functions in threads of their own, each with its own connection to
- * Redis, so that none waits for another; the main thread watches the workers. They share the stop flag and nothing else.
- * Stopping goes with the flow: first no new commands, then the workers finish or give back, then the relay publishes what
- * that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken up by the next process. */
+ * Three roles (ingest, sweeper, relay) run their step functions in threads of their own, each with its own connection
+ * to Redis, so that none waits for another; the main thread watches the workers. They share the stop flag and nothing
+ * else. Stopping goes with the flow: first no new commands, then the workers finish or give back, then the relay
+ * publishes what that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken up by the next
+ * process. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,14 +22,14 @@
 #include "penstock/relay.h"
 #include "penstock/sweeper.h"
 
-#define ROLE "control"
-#define TICK_MS 50
-#define INGEST_WAIT_MS 100
-#define RELAY_WAIT_MS 100
-#define RELAY_DRAIN_MS 10000    /* how long the outbox is still published after everything else has stopped */
-#define STOP_MARGIN_MS 2000     /* over the workers' own grace */
+#define ROLE            "control"
+#define TICK_MS         50
+#define INGEST_WAIT_MS  100
+#define RELAY_WAIT_MS   100
+#define RELAY_DRAIN_MS  10000     /* how long the outbox is still published after everything else has stopped */
+#define STOP_MARGIN_MS  2000      /* over the workers' own grace */
 #define TOPIC_MAX_BYTES "2097152" /* an event carries a spec of up to 1 MiB; a dead letter the command */
-#define CE_SOURCE "/penstock"
+#define CE_SOURCE       "/penstock"
 
 struct role {
     const char *name;
@@ -58,7 +59,8 @@ struct cli_control {
     atomic_bool workers_gone;
 };
 
-/* --- signals and names --------------------------------------------------------------------------------------------- */
+/* --- signals and names ---------------------------------------------------------------------------------------------
+ */
 
 static void on_stop_signal(int sig) {
     if (loop_stop_requested()) _exit(128 + sig);
@@ -80,15 +82,16 @@ void cli__process_name(char ret[static 49]) {
     snprintf(ret, 49, "%.20s-%d-%llx", host, (int)getpid(), (unsigned long long)clock_wall_ms(&clock_system));
 }
 
-/* --- ingest -------------------------------------------------------------------------------------------------------- */
+/* --- ingest --------------------------------------------------------------------------------------------------------
+ */
 
 static bool model_known(void *self, const char *model, const char *version) {
     struct cli_control *control = self;
     return registry_model_find(&control->models, model, version) != NULL;
 }
 
-/* A control process that sees the repository refuses unknown models at once; one that does not (the workers are elsewhere)
- * takes every name. */
+/* A control process that sees the repository refuses unknown models at once; one that does not (the workers are
+ * elsewhere) takes every name. */
 static int see_models(struct cli_control *control, struct err *err) {
     const char *repository = config_string(control->ctx->cfg, "models.repository");
     struct stat st;
@@ -123,8 +126,8 @@ static int open_consumer(struct cli_control *control, struct err *err) {
     const char *topics[] = {config_string(cfg, "bus.commands_topic"), config_string(cfg, "bus.control_topic")};
     const char *instance = config_string(cfg, "bus.group_instance_id");
     if (create_topics(control, err) != 0) return -1;
-    if (bus_kafka_group_consumer(&control->kafka, config_string(cfg, "bus.group"), *instance ? instance : NULL, topics, 2,
-                                 ingest_assign_ops(control->ingest), &control->consumer, err) != 0)
+    if (bus_kafka_group_consumer(&control->kafka, config_string(cfg, "bus.group"), *instance ? instance : NULL, topics,
+                                 2, ingest_assign_ops(control->ingest), &control->consumer, err) != 0)
         return -1;
     ingest_use_consumer(control->ingest, control->consumer);
     return 0;
@@ -136,7 +139,8 @@ static int ingest_role_step(void *self, struct err *err) {
     return ingest_step(role->control->ingest, err);
 }
 
-/* --- sweeper, relay ------------------------------------------------------------------------------------------------ */
+/* --- sweeper, relay ------------------------------------------------------------------------------------------------
+ */
 
 static int sweeper_role_step(void *self, struct err *err) {
     struct role *role = self;
@@ -152,7 +156,8 @@ static int relay_role_step(void *self, struct err *err) {
     return done;
 }
 
-static int make_producer(void *ctx, bus_delivered_fn *on_delivered, void *self, struct bus_producer **ret, struct err *err) {
+static int make_producer(void *ctx, bus_delivered_fn *on_delivered, void *self, struct bus_producer **ret,
+                         struct err *err) {
     struct cli_control *control = ctx;
     return bus_kafka_producer(&control->relay_kafka, on_delivered, self, ret, err);
 }
@@ -171,18 +176,22 @@ static void drain_outbox(struct cli_control *control) {
     }
 }
 
-/* --- roles as threads ---------------------------------------------------------------------------------------------- */
+/* --- roles as threads ----------------------------------------------------------------------------------------------
+ */
 
 static void *run_role(void *arg) {
     struct role *role = arg;
     struct loop loop = {.role = role->name, .step = role->step, .self = role, .clock = &clock_system};
     role->failed = loop_run(&loop, &role->err) != 0;
-    if (role->failed) loop_request_stop();
-    else if (role == &role->control->relay_role) drain_outbox(role->control);
+    if (role->failed)
+        loop_request_stop();
+    else if (role == &role->control->relay_role)
+        drain_outbox(role->control);
     return NULL;
 }
 
-static int open_role(struct cli_control *control, struct role *role, const char *name, loop_step_fn *step, struct err *err) {
+static int open_role(struct cli_control *control, struct role *role, const char *name, loop_step_fn *step,
+                     struct err *err) {
     struct store_config cfg;
     cli__store_config(control->ctx, &cfg);
     cfg.may_recover = true;
@@ -276,7 +285,8 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
     }
     new_ingest(control);
     new_relay(control);
-    control->sweeper = (struct sweeper){.st = control->sweeper_role.st, .limit = (size_t)config_int(ctx->cfg, "sweeper.batch")};
+    control->sweeper =
+        (struct sweeper){.st = control->sweeper_role.st, .limit = (size_t)config_int(ctx->cfg, "sweeper.batch")};
     control->supervisor = cli__supervisor_new(ctx, control->st, worker_count);
     log_info(ROLE, "penstock %s starts as %s", PENSTOCK_VERSION, control->name);
     start_role(&control->ingest_role);
@@ -286,7 +296,8 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
     return 0;
 }
 
-/* --- running and stopping ------------------------------------------------------------------------------------------ */
+/* --- running and stopping ------------------------------------------------------------------------------------------
+ */
 
 struct watch {
     struct cli_control *control;

@@ -1,9 +1,9 @@
 /* The supervisor starts worker processes and sees at once when one dies.
  *
  * A dead worker is reported to the store by the id under which it held its jobs, so that they need not wait for their
- * leases; only then is its place filled again, since a worker that cannot be reported cannot work either. A worker that dies
- * young is started again with growing delay: a broken model must not turn into a fork storm. Every start gets a new id: the
- * old one may still hold jobs. */
+ * leases; only then is its place filled again, since a worker that cannot be reported cannot work either. A worker that
+ * dies young is started again with growing delay: a broken model must not turn into a fork storm. Every start gets a
+ * new id: the old one may still hold jobs. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -19,8 +19,8 @@
 #include "penstock/log.h"
 #include "penstock/loop.h"
 
-#define ROLE "control"
-#define YOUNG_MS 5000 /* a worker that dies before this age is started again later and later */
+#define ROLE         "control"
+#define YOUNG_MS     5000 /* a worker that dies before this age is started again later and later */
 #define DELAY_MAX_MS 10000
 
 struct slot {
@@ -39,7 +39,8 @@ struct cli_supervisor {
     char name[49];
 };
 
-/* --- processes ----------------------------------------------------------------------------------------------------- */
+/* --- processes -----------------------------------------------------------------------------------------------------
+ */
 
 int cli__spawn(const char *path, const char *const argv[], int death_signal, pid_t *ret_pid, struct err *err) {
     pid_t parent = getpid();
@@ -51,7 +52,7 @@ int cli__spawn(const char *path, const char *const argv[], int death_signal, pid
         setpgid(0, 0);
         prctl(PR_SET_PDEATHSIG, death_signal);
         if (getppid() != parent) _exit(127); /* the parent died before the prctl */
-        execvp(path, (char *const *)argv); /* which does not write to it */
+        execvp(path, (char *const *)argv);   /* which does not write to it */
         _exit(127);
     }
     *ret_pid = pid;
@@ -85,8 +86,10 @@ static int start_worker(struct cli_supervisor *sup, struct slot *slot, struct er
 static void note_death(struct slot *slot, int status) {
     int64_t now = clock_mono_ms(&clock_system);
     bool young = now - slot->started_ms < YOUNG_MS;
-    if (WIFSIGNALED(status)) log_warn(ROLE, "worker %s (pid %d) was killed by signal %d", slot->id, (int)slot->pid, WTERMSIG(status));
-    else log_warn(ROLE, "worker %s (pid %d) ended with exit code %d", slot->id, (int)slot->pid, WEXITSTATUS(status));
+    if (WIFSIGNALED(status))
+        log_warn(ROLE, "worker %s (pid %d) was killed by signal %d", slot->id, (int)slot->pid, WTERMSIG(status));
+    else
+        log_warn(ROLE, "worker %s (pid %d) ended with exit code %d", slot->id, (int)slot->pid, WEXITSTATUS(status));
     slot->delay_ms = !young ? 0 : slot->delay_ms ? slot->delay_ms * 2 : 100;
     if (slot->delay_ms > DELAY_MAX_MS) slot->delay_ms = DELAY_MAX_MS;
     slot->start_at_ms = now + slot->delay_ms;
@@ -117,12 +120,14 @@ int cli__supervisor_step(void *self, struct err *err) {
     for (int i = 0; i < sup->count; i++) {
         struct slot *slot = &sup->slots[i];
         if (slot->unreported && report(sup, slot, err) != 0) return -1;
-        if (!slot->pid && clock_mono_ms(&clock_system) >= slot->start_at_ms && start_worker(sup, slot, err) != 0) return -1;
+        if (!slot->pid && clock_mono_ms(&clock_system) >= slot->start_at_ms && start_worker(sup, slot, err) != 0)
+            return -1;
     }
     return 0;
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------ */
+/* --- stopping ------------------------------------------------------------------------------------------------------
+ */
 
 static int alive(struct cli_supervisor *sup, int with_signal) {
     int count = 0;

@@ -1,13 +1,12 @@
 /* Commands into the store.
  *
- * Problem: Kafka hands out a command at least once, members of the group come and go, and any step may fail half-way; yet
- * each accepted command must become one job, and none may be skipped.
- * Design: truth about "how far" is not Kafka's committed offset but the offset in the store, which ingest.lua advances in
- * the same step in which the jobs are written. On assignment we seek to it. A member that lost a partition and still stores
- * its last batch does no harm: the script knows those offsets already, whoever was first. Kafka's own commit follows later
- * and only feeds lag metrics.
- * What breaks if changed: a seek to the committed offset skips commands after a Redis that lost its last second; moving on
- * past a batch that failed loses it. */
+ * Problem: Kafka hands out a command at least once, members of the group come and go, and any step may fail half-way;
+ * yet each accepted command must become one job, and none may be skipped. Design: truth about "how far" is not Kafka's
+ * committed offset but the offset in the store, which ingest.lua advances in the same step in which the jobs are
+ * written. On assignment we seek to it. A member that lost a partition and still stores its last batch does no harm:
+ * the script knows those offsets already, whoever was first. Kafka's own commit follows later and only feeds lag
+ * metrics. What breaks if changed: a seek to the committed offset skips commands after a Redis that lost its last
+ * second; moving on past a batch that failed loses it. */
 #include "penstock/ingest.h"
 
 #include <inttypes.h>
@@ -17,7 +16,7 @@
 #include "penstock/log.h"
 #include "penstock/wire.h"
 
-#define ROLE "ingest"
+#define ROLE           "ingest"
 #define CALL_MAX_BYTES ((size_t)4 * 1024 * 1024) /* of command bytes in one script call */
 
 struct ingest {
@@ -32,7 +31,8 @@ struct ingest {
     struct ingest_stats stats;
 };
 
-/* --- one command --------------------------------------------------------------------------------------------------- */
+/* --- one command ---------------------------------------------------------------------------------------------------
+ */
 
 static void item_reject(struct ingest *ing, struct store_item *item, const struct err *reason) {
     struct buf envelope = {0};
@@ -91,7 +91,8 @@ static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct st
     }
 }
 
-/* --- a batch ------------------------------------------------------------------------------------------------------- */
+/* --- a batch -------------------------------------------------------------------------------------------------------
+ */
 
 static void drop_batch(struct ingest *ing) {
     bus_batch_release(&ing->batch);
@@ -110,10 +111,18 @@ static int take_batch(struct ingest *ing, struct err *err) {
 
 static void count_verdict(struct ingest_stats *stats, enum store_verdict verdict) {
     switch (verdict) {
-    case STORE_ACCEPTED: stats->accepted++; break;
-    case STORE_DUPLICATE: stats->duplicate++; break;
-    case STORE_REJECTED: stats->rejected++; break;
-    case STORE_NOTED: stats->noted++; break;
+    case STORE_ACCEPTED:
+        stats->accepted++;
+        break;
+    case STORE_DUPLICATE:
+        stats->duplicate++;
+        break;
+    case STORE_REJECTED:
+        stats->rejected++;
+        break;
+    case STORE_NOTED:
+        stats->noted++;
+        break;
     }
 }
 
@@ -129,15 +138,17 @@ static int store_batch(struct ingest *ing, struct err *err) {
     return 0;
 }
 
-/* Tells Kafka how far we are: the last offset of each topic-partition in the batch. For lag metrics, so a failure is only
- * worth a line. */
+/* Tells Kafka how far we are: the last offset of each topic-partition in the batch. For lag metrics, so a failure is
+ * only worth a line. */
 static void commit_batch(struct ingest *ing) {
     struct bus_position *positions = arena_alloc(&ing->arena, (ing->item_count + 1) * sizeof *positions);
     size_t count = 0;
     for (size_t i = 0; i < ing->item_count; i++) {
         const struct job_source *source = &ing->items[i].source;
         size_t p = 0;
-        while (p < count && (positions[p].partition != source->partition || strcmp(positions[p].topic, source->topic) != 0)) p++;
+        while (p < count &&
+               (positions[p].partition != source->partition || strcmp(positions[p].topic, source->topic) != 0))
+            p++;
         if (p == count) count++;
         positions[p] = (struct bus_position){source->topic, source->partition, source->offset + 1};
     }
@@ -159,18 +170,19 @@ int ingest_step(void *self, struct err *err) {
     return done;
 }
 
-/* --- assignment ---------------------------------------------------------------------------------------------------- */
+/* --- assignment ----------------------------------------------------------------------------------------------------
+ */
 
-/* Commands that were never read are gone from Kafka. That is for a person to decide, with the exact range; never skipped
- * in silence. */
+/* Commands that were never read are gone from Kafka. That is for a person to decide, with the exact range; never
+ * skipped in silence. */
 static int handle_lost(struct ingest *ing, struct bus_position *pos, int64_t stored, int64_t low, struct err *err) {
     if (!ing->cfg.accept_lost)
         return err_set(err, ERR_COMMANDS_LOST,
                        "%s[%" PRId32 "]: the commands at offsets %" PRId64 " to %" PRId64
                        " were deleted by Kafka's retention before they were read",
                        pos->topic, pos->partition, stored, low - 1);
-    log_error(ROLE, "%s[%" PRId32 "]: going on without the commands at offsets %" PRId64 " to %" PRId64 ", as told", pos->topic,
-              pos->partition, stored, low - 1);
+    log_error(ROLE, "%s[%" PRId32 "]: going on without the commands at offsets %" PRId64 " to %" PRId64 ", as told",
+              pos->topic, pos->partition, stored, low - 1);
     if (store_ingest_offset_set(ing->st, pos->topic, pos->partition, low, err) != 0) return -1;
     pos->offset = low;
     return 0;
@@ -190,18 +202,20 @@ static int assigned(void *self, struct bus_position *positions, const int64_t *l
                            "%s[%" PRId32 "]: the store is at offset %" PRId64 " but the log ends at %" PRId64
                            ": the topic was deleted or truncated",
                            pos->topic, pos->partition, stored, high[i]);
-        log_info(ROLE, "assigned %s[%" PRId32 "] from offset %" PRId64 " of %" PRId64, pos->topic, pos->partition, pos->offset,
-                 high[i]);
+        log_info(ROLE, "assigned %s[%" PRId32 "] from offset %" PRId64 " of %" PRId64, pos->topic, pos->partition,
+                 pos->offset, high[i]);
     }
     return 0;
 }
 
 static void revoked(void *self, const struct bus_position *positions, size_t count) {
     (void)self;
-    for (size_t i = 0; i < count; i++) log_info(ROLE, "revoked %s[%" PRId32 "]", positions[i].topic, positions[i].partition);
+    for (size_t i = 0; i < count; i++)
+        log_info(ROLE, "revoked %s[%" PRId32 "]", positions[i].topic, positions[i].partition);
 }
 
-/* --- life ---------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------------------
+ */
 
 struct ingest *ingest_new(const struct ingest_config *cfg, struct store *st) {
     struct ingest *ing = mem_calloc(1, sizeof *ing);
@@ -221,4 +235,6 @@ void ingest_free(struct ingest *ing) {
 
 const struct bus_assign_ops *ingest_assign_ops(struct ingest *ing) { return &ing->assign; }
 void ingest_use_consumer(struct ingest *ing, struct bus_consumer *consumer) { ing->consumer = consumer; }
-struct ingest_stats ingest_stats_get(const struct ingest *ing) { return ing->stats; }
+struct ingest_stats ingest_stats_get(const struct ingest *ing) {
+    return ing->stats;
+}

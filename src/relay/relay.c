@@ -1,14 +1,14 @@
 /* The outbox to Kafka.
  *
- * Problem: a transition and its event must both happen or neither, but Redis and Kafka share no transaction. So the event
- * is part of the transition, in the outbox, and the relay moves it to Kafka later.
- * Design: entries are read in order and produced at once; `flights` remembers, in that order, how many messages of each
- * entry are not yet acknowledged. The outbox is trimmed up to the last entry before which nothing is outstanding. The
- * idempotent producer keeps the order within a partition over its own retries; when it reports a failure nonetheless, what
- * reached the log is unknown, so the producer is destroyed and the outbox is read again from its start: events may repeat
- * under the same ids, which readers recognise by (job_id, seq).
- * What breaks if changed: trimming before the acknowledgement loses events (kill -9 in between); going on with the same
- * producer after a failed delivery lets later events overtake the failed one. */
+ * Problem: a transition and its event must both happen or neither, but Redis and Kafka share no transaction. So the
+ * event is part of the transition, in the outbox, and the relay moves it to Kafka later. Design: entries are read in
+ * order and produced at once; `flights` remembers, in that order, how many messages of each entry are not yet
+ * acknowledged. The outbox is trimmed up to the last entry before which nothing is outstanding. The idempotent producer
+ * keeps the order within a partition over its own retries; when it reports a failure nonetheless, what reached the log
+ * is unknown, so the producer is destroyed and the outbox is read again from its start: events may repeat under the
+ * same ids, which readers recognise by (job_id, seq). What breaks if changed: trimming before the acknowledgement loses
+ * events (kill -9 in between); going on with the same producer after a failed delivery lets later events overtake the
+ * failed one. */
 #include "penstock/relay.h"
 
 #include <inttypes.h>
@@ -19,11 +19,11 @@
 #include "penstock/log.h"
 #include "penstock/wire.h"
 
-#define ROLE "relay"
-#define MAX_FLIGHTS 256      /* entries that may be unacknowledged; each has at most some hundred events */
-#define ID_MAX 48            /* "<gseq>-0" */
+#define ROLE             "relay"
+#define MAX_FLIGHTS      256 /* entries that may be unacknowledged; each has at most some hundred events */
+#define ID_MAX           48  /* "<gseq>-0" */
 #define QUEUE_FULL_TRIES 100 /* of 100 ms each, for a broker that is away: then start afresh */
-#define STANDBY_MS 500       /* another relay works: how often to see whether it still does */
+#define STANDBY_MS       500 /* another relay works: how often to see whether it still does */
 
 struct flight {
     char id[ID_MAX];
@@ -36,12 +36,12 @@ struct relay {
     struct store *st;
     const struct clock *clock;
     struct bus_producer *producer;
-    bool held;                /* the lease */
+    bool held; /* the lease */
     int64_t renew_at_ms;
-    char cursor[ID_MAX];      /* the last entry read; "" = from the start */
+    char cursor[ID_MAX];                /* the last entry read; "" = from the start */
     struct flight flights[MAX_FLIGHTS]; /* a ring: first_flight, first_flight + 1 ... */
     uint64_t first_flight, next_flight; /* their tags */
-    bool failed;              /* a delivery failed: `failure` says why */
+    bool failed;                        /* a delivery failed: `failure` says why */
     struct err failure;
     struct arena arena;
     struct relay_stats stats;
@@ -69,7 +69,8 @@ static void on_delivered(void *self, uint64_t tag, const struct err *err) {
     if (!err) flight_of(relay, tag)->waiting--;
 }
 
-/* --- producing ----------------------------------------------------------------------------------------------------- */
+/* --- producing -----------------------------------------------------------------------------------------------------
+ */
 
 /* Queues a message; a full queue is a broker that is slow or away, which is waited for within bounds. */
 static int produce(struct relay *relay, const struct bus_out *msg, struct err *err) {
@@ -100,9 +101,17 @@ static int produce_dead_letter(struct relay *relay, const struct job_event *ev, 
         header("penstock_source_offset", arena_printf(arena, "%" PRId64, ev->source.offset)),
     };
     size_t count = 5;
-    if (ev->raw_size > ev->raw_len) headers[count++] = header("penstock_truncated", arena_printf(arena, "%zu", ev->raw_size));
-    struct bus_out msg = {.topic = relay->cfg.dlq_topic, .partition = -1, .key = ev->key, .key_len = ev->key_len,
-                          .value = ev->raw, .value_len = ev->raw_len, .headers = headers, .header_count = count, .tag = tag};
+    if (ev->raw_size > ev->raw_len)
+        headers[count++] = header("penstock_truncated", arena_printf(arena, "%zu", ev->raw_size));
+    struct bus_out msg = {.topic = relay->cfg.dlq_topic,
+                          .partition = -1,
+                          .key = ev->key,
+                          .key_len = ev->key_len,
+                          .value = ev->raw,
+                          .value_len = ev->raw_len,
+                          .headers = headers,
+                          .header_count = count,
+                          .tag = tag};
     return produce(relay, &msg, err);
 }
 
@@ -112,9 +121,15 @@ static int produce_event(struct relay *relay, const struct job_event *ev, uint64
     wire_event_encode(ev, relay->cfg.source, &relay->arena, &out);
     for (size_t i = 0; i < out.header_count; i++)
         headers[i] = (struct bus_header){out.headers[i].name, out.headers[i].value, out.headers[i].value_len};
-    struct bus_out msg = {.topic = relay->cfg.events_topic, .partition = -1, .key = ev->job_id,
-                          .key_len = ev->job_id ? strlen(ev->job_id) : 0, .value = out.value, .value_len = out.value_len,
-                          .headers = headers, .header_count = out.header_count, .tag = tag};
+    struct bus_out msg = {.topic = relay->cfg.events_topic,
+                          .partition = -1,
+                          .key = ev->job_id,
+                          .key_len = ev->job_id ? strlen(ev->job_id) : 0,
+                          .value = out.value,
+                          .value_len = out.value_len,
+                          .headers = headers,
+                          .header_count = out.header_count,
+                          .tag = tag};
     if (produce(relay, &msg, err) != 0) return -1;
     return ev->to == JOB_STATE_REJECTED ? produce_dead_letter(relay, ev, tag, err) : 0;
 }
@@ -132,7 +147,8 @@ static int produce_entry(struct relay *relay, const struct store_outbox_entry *e
     return 0;
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------ */
+/* --- the step ------------------------------------------------------------------------------------------------------
+ */
 
 static int renew_lease(struct relay *relay, struct err *err) {
     int64_t now = clock_mono_ms(relay->clock);
@@ -182,7 +198,8 @@ static int trim_acked(struct relay *relay, size_t *ret_acked, struct err *err) {
 
 static int step(struct relay *relay, size_t *ret_done, struct err *err) {
     size_t sent, acked;
-    if (!relay->producer && relay->cfg.make_producer(relay->cfg.ctx, on_delivered, relay, &relay->producer, err) != 0) return -1;
+    if (!relay->producer && relay->cfg.make_producer(relay->cfg.ctx, on_delivered, relay, &relay->producer, err) != 0)
+        return -1;
     if (read_some(relay, &sent, err) != 0) return -1;
     if (flights_open(relay) > 0 && bus_producer_poll(relay->producer, sent > 0 ? 0 : 10, err) != 0) return -1;
     if (relay->failed) {
@@ -213,7 +230,9 @@ int relay_step(void *self, struct err *err) {
 
 int64_t relay_wait_ms(const struct relay *relay) { return relay->held ? 0 : STANDBY_MS / 5; }
 bool relay_is_idle(const struct relay *relay) { return flights_open(relay) == 0; }
-struct relay_stats relay_stats_get(const struct relay *relay) { return relay->stats; }
+struct relay_stats relay_stats_get(const struct relay *relay) {
+    return relay->stats;
+}
 
 struct relay *relay_new(const struct relay_config *cfg, struct store *st, const struct clock *clock) {
     struct relay *relay = mem_calloc(1, sizeof *relay);

@@ -1,5 +1,5 @@
-/* Lists of command arguments. A batch of 128 commands is some 2,000 arguments: pointers into the caller's bytes, with only
- * numbers and keys printed into an arena of the call's own. */
+/* Lists of command arguments. A batch of 128 commands is some 2,000 arguments: pointers into the caller's bytes, with
+ * only numbers and keys printed into an arena of the call's own. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

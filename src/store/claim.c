@@ -26,7 +26,8 @@ int store__claim_reply(const redisReply *rows, struct arena *arena, struct store
     struct store_claimed *jobs = arena_alloc(arena, (rows->elements + 1) * sizeof *jobs);
     for (size_t i = 0; i < rows->elements; i++) {
         const redisReply *row = rows->element[i];
-        if (row->type != REDIS_REPLY_ARRAY || row->elements != COLUMNS || row->element[ATTEMPT]->type != REDIS_REPLY_INTEGER)
+        if (row->type != REDIS_REPLY_ARRAY || row->elements != COLUMNS ||
+            row->element[ATTEMPT]->type != REDIS_REPLY_INTEGER)
             return store__bad_reply("claim", err);
         jobs[i] = (struct store_claimed){
             .job_id = text_of(row->element[ID], arena),
@@ -94,8 +95,9 @@ static void put_finish(struct store__args *args, const struct store_finish *job)
     store__args_bytes(args, job->doc, job->doc_len);
 }
 
-int store_finish(struct store *st, const char *worker, struct store_finish *jobs, size_t count, const struct store_claim *want,
-                 struct arena *arena, struct store_claims *ret_claims, struct err *err) {
+int store_finish(struct store *st, const char *worker, struct store_finish *jobs, size_t count,
+                 const struct store_claim *want, struct arena *arena, struct store_claims *ret_claims,
+                 struct err *err) {
     struct store__args args;
     redisReply *reply = NULL;
     int rc = store__call_begin(st, SCRIPT_FINISH, &args, err);

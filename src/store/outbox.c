@@ -1,11 +1,13 @@
-/* The outbox: a Redis stream of batches of events, appended by the scripts in the same step as the transitions, read and
- * trimmed by the relay. An entry's id is "<gseq>-0", gseq being the number of events ever emitted when it was written. */
+/* The outbox: a Redis stream of batches of events, appended by the scripts in the same step as the transitions, read
+ * and trimmed by the relay. An entry's id is "<gseq>-0", gseq being the number of events ever emitted when it was
+ * written. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "store_internal.h"
 
-/* --- one event ----------------------------------------------------------------------------------------------------- */
+/* --- one event -----------------------------------------------------------------------------------------------------
+ */
 
 #define SEP '\x1f' /* the scripts' '\31', which Lua reads as decimal */
 
@@ -92,7 +94,8 @@ int store__event_decode(const char *job_id, size_t id_len, const char *bytes, si
     return 0;
 }
 
-/* --- the stream ---------------------------------------------------------------------------------------------------- */
+/* --- the stream ----------------------------------------------------------------------------------------------------
+ */
 
 /* [id, [job_id, event, job_id, event ...]] */
 static int entry_decode(const redisReply *row, struct arena *arena, struct store_outbox_entry *ret, struct err *err) {
@@ -111,8 +114,8 @@ static int entry_decode(const redisReply *row, struct arena *arena, struct store
 }
 
 /* XREAD answers nil, or [[stream, entries]]. */
-static int entries_decode(const redisReply *reply, struct arena *arena, struct store_outbox_entry **ret, size_t *ret_count,
-                          struct err *err) {
+static int entries_decode(const redisReply *reply, struct arena *arena, struct store_outbox_entry **ret,
+                          size_t *ret_count, struct err *err) {
     *ret = NULL;
     *ret_count = 0;
     if (reply->type == REDIS_REPLY_NIL) return 0;

@@ -1,8 +1,9 @@
-/* The connection to Redis by hiredis: connect on first use, one command at a time, drop and reconnect after any failure.
+/* The connection to Redis by hiredis: connect on first use, one command at a time, drop and reconnect after any
+ * failure.
  *
- * Nothing is retried here. A call whose connection broke may or may not have happened; every script is safe to repeat, and
- * it is the role loop that repeats it. `generation` grows with each connection: attaching (store.c) relies on a whole
- * conversation having been with one Redis process, and a TCP connection does not outlive its process. */
+ * Nothing is retried here. A call whose connection broke may or may not have happened; every script is safe to repeat,
+ * and it is the role loop that repeats it. `generation` grows with each connection: attaching (store.c) relies on a
+ * whole conversation having been with one Redis process, and a TCP connection does not outlive its process. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -22,7 +23,8 @@ struct redis {
     int timeout_ms;
 };
 
-/* --- url ----------------------------------------------------------------------------------------------------------- */
+/* --- url -----------------------------------------------------------------------------------------------------------
+ */
 
 static int parse_int(const char *s, int min, int max, int *ret) {
     char *end;
@@ -77,11 +79,14 @@ static int parse_url(struct redis *redis, const char *url, struct err *err) {
         rc = 0;
     }
     free(copy);
-    if (rc != 0) err_set(err, ERR_CONFIG, "store.url: not of the form redis://[user[:password]@]host[:port][/db] or unix:///path");
+    if (rc != 0)
+        err_set(err, ERR_CONFIG,
+                "store.url: not of the form redis://[user[:password]@]host[:port][/db] or unix:///path");
     return rc;
 }
 
-/* --- connection ---------------------------------------------------------------------------------------------------- */
+/* --- connection ----------------------------------------------------------------------------------------------------
+ */
 
 static void disconnect(struct redis *redis) {
     if (redis->ctx) redisFree(redis->ctx);

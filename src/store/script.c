@@ -1,10 +1,11 @@
 /* The scripts: their text, their loading, and calling one.
  *
- * A script's text is a generated prelude (store epoch, transition table, error envelopes, constants), then common.lua, then
- * its own file. Because the epoch is in the text, its SHA-1 belongs to one epoch: a Redis that was restarted has forgotten it
- * and answers NOSCRIPT; a process that slept through a recovery finds its scripts still cached, but begin() in common.lua
- * sees that another epoch rules and answers FENCED. Either way the caller is detached and must attach again (store.c), which
- * is where recovery stands. There is no fall-back to EVAL for these scripts: it would step over that fence. */
+ * A script's text is a generated prelude (store epoch, transition table, error envelopes, constants), then common.lua,
+ * then its own file. Because the epoch is in the text, its SHA-1 belongs to one epoch: a Redis that was restarted has
+ * forgotten it and answers NOSCRIPT; a process that slept through a recovery finds its scripts still cached, but
+ * begin() in common.lua sees that another epoch rules and answers FENCED. Either way the caller is detached and must
+ * attach again (store.c), which is where recovery stands. There is no fall-back to EVAL for these scripts: it would
+ * step over that fence. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +17,9 @@
 #define RUN_GRACE_MS 30000
 
 static const char *const names[SCRIPT_COUNT] = {"ingest", "claim", "renew", "finish", "sweep", "lost", "trim", "lease"};
-static const char *const bodies[SCRIPT_COUNT] = {store__lua_ingest, store__lua_claim, store__lua_renew, store__lua_finish,
-                                                 store__lua_sweep,  store__lua_lost,  store__lua_trim,  store__lua_lease};
+static const char *const bodies[SCRIPT_COUNT] = {store__lua_ingest, store__lua_claim, store__lua_renew,
+                                                 store__lua_finish, store__lua_sweep, store__lua_lost,
+                                                 store__lua_trim,   store__lua_lease};
 
 /* MAY[from][to], with '' for no record, from the one table in job.c. */
 static void put_transitions(struct buf *out) {
@@ -25,7 +27,8 @@ static void put_transitions(struct buf *out) {
     for (enum job_state from = JOB_STATE_NONE; from < JOB_STATE_COUNT; from++) {
         buf_printf(out, "['%s']={", from == JOB_STATE_NONE ? "" : job_state_name(from));
         for (size_t i = 0; i < job_transition_count; i++)
-            if (job_transition_table[i].from == from) buf_printf(out, "%s=true,", job_state_name(job_transition_table[i].to));
+            if (job_transition_table[i].from == from)
+                buf_printf(out, "%s=true,", job_state_name(job_transition_table[i].to));
         buf_puts(out, "},");
     }
     buf_puts(out, "}\n");
@@ -82,7 +85,8 @@ static int load_one(struct store *st, enum store__script script, struct buf *tex
 int store__scripts_load(struct store *st, struct err *err) {
     struct buf text = {0};
     int rc = 0;
-    for (enum store__script script = 0; script < SCRIPT_COUNT && rc == 0; script++) rc = load_one(st, script, &text, err);
+    for (enum store__script script = 0; script < SCRIPT_COUNT && rc == 0; script++)
+        rc = load_one(st, script, &text, err);
     buf_done(&text);
     return rc;
 }
@@ -93,8 +97,8 @@ int store__bad_reply(const char *what, struct err *err) {
 
 /* What an error reply means. Redis words them with a code in capitals first. */
 static int from_error_reply(struct store *st, const char *what, const char *text, struct err *err) {
-    static const char *const passing[] = {"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF",
-                                          "OOM", "NOREPLICAS", "UNKILLABLE"};
+    static const char *const passing[] = {"LOADING",  "BUSY",    "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
+                                          "READONLY", "MISCONF", "OOM",        "NOREPLICAS",  "UNKILLABLE"};
     static const char *const unfit[] = {"NOAUTH", "WRONGPASS", "NOPERM", "MOVED", "ASK", "CROSSSLOT"};
     if (strncmp(text, "NOSCRIPT", 8) == 0 || strncmp(text, "FENCED", 6) == 0) {
         st->attached = false;

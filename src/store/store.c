@@ -1,13 +1,13 @@
 /* Opening a store and attaching to an epoch.
  *
- * Problem: Redis may restart at any instant and come back without its last second, or be replaced by a replica that lacks a
- * suffix. Whoever goes on writing as if nothing had happened mixes two histories.
- * Design: `meta` holds the store epoch and the run id of the Redis process that it was opened on. Attaching reads both and
- * the run id that INFO tells now, all on one connection, so that one process answers throughout. Equal: load the scripts of
- * that epoch and go on. Different: Redis was restarted, and only a control process (may_recover) may bump the epoch, after
- * which everybody's scripts are unknown or fenced and everybody attaches anew.
- * What breaks if changed: loading scripts before the run ids were compared lets a process write into a Redis that has lost
- * a suffix; doing it on a second connection has the same effect when Redis restarts in between. */
+ * Problem: Redis may restart at any instant and come back without its last second, or be replaced by a replica that
+ * lacks a suffix. Whoever goes on writing as if nothing had happened mixes two histories. Design: `meta` holds the
+ * store epoch and the run id of the Redis process that it was opened on. Attaching reads both and the run id that INFO
+ * tells now, all on one connection, so that one process answers throughout. Equal: load the scripts of that epoch and
+ * go on. Different: Redis was restarted, and only a control process (may_recover) may bump the epoch, after which
+ * everybody's scripts are unknown or fenced and everybody attaches anew. What breaks if changed: loading scripts before
+ * the run ids were compared lets a process write into a Redis that has lost a suffix; doing it on a second connection
+ * has the same effect when Redis restarts in between. */
 #include "penstock/store.h"
 
 #include <stdio.h>
@@ -41,7 +41,8 @@ void store_free(struct store *st) {
     free(st);
 }
 
-/* --- attaching ----------------------------------------------------------------------------------------------------- */
+/* --- attaching -----------------------------------------------------------------------------------------------------
+ */
 
 /* The value of "name:value\r\n" in INFO's answer. */
 static bool info_field(const char *info, const char *name, char *ret, size_t size) {
@@ -63,16 +64,17 @@ static int read_info(struct store *st, char *ret_run_id, size_t size, struct err
     store__args_str(&args, "INFO");
     int rc = store__command(st, &args, &reply, err);
     if (rc != 0) goto out;
-    if (reply->type != REDIS_REPLY_STRING ||
-        !info_field(reply->str, "run_id", ret_run_id, size) ||
+    if (reply->type != REDIS_REPLY_STRING || !info_field(reply->str, "run_id", ret_run_id, size) ||
         !info_field(reply->str, "redis_version", version, sizeof version)) {
         rc = store__bad_reply("INFO", err);
         goto out;
     }
-    if (atoi(version) < 7) rc = err_set(err, ERR_STORE_UNFIT, "redis %s is too old: 7.0 or newer is needed", version);
+    if (atoi(version) < 7)
+        rc = err_set(err, ERR_STORE_UNFIT, "redis %s is too old: 7.0 or newer is needed", version);
     else if (!st->cfg.allow_unfit && info_field(reply->str, "maxmemory_policy", policy, sizeof policy) &&
              strcmp(policy, "noeviction") != 0)
-        rc = err_set(err, ERR_STORE_UNFIT, "redis may evict job records: maxmemory-policy is %s and must be noeviction", policy);
+        rc = err_set(err, ERR_STORE_UNFIT, "redis may evict job records: maxmemory-policy is %s and must be noeviction",
+                     policy);
 out:
     if (reply) freeReplyObject(reply);
     store__args_done(&args);
@@ -126,7 +128,8 @@ int store_attach(struct store *st, struct err *err) {
     snprintf(st->epoch, sizeof st->epoch, "%.20s", epoch);
     if (!epoch[0] || strcmp(run_id, known_run_id) != 0) {
         if (!st->cfg.may_recover)
-            return err_set(err, ERR_STORE_FENCED, "redis was %s: waiting for a control process (`penstock serve`) to open the store",
+            return err_set(err, ERR_STORE_FENCED,
+                           "redis was %s: waiting for a control process (`penstock serve`) to open the store",
                            epoch[0] ? "restarted" : "never opened");
         if (recover(st, epoch, run_id, err) != 0) return -1;
     }

@@ -5,6 +5,7 @@
 #include <hiredis/hiredis.h>
 
 #include "penstock/store.h"
+#include "penstock/store_outbox.h"
 #include "penstock/store_view.h"
 
 /* Script texts, generated from lua/ by cmake/EmbedLuaRun.cmake. */
@@ -38,12 +39,13 @@ void store__args_int(struct store__args *args, int64_t n);
 void store__args_key(struct store__args *args, const struct store *st, const char *rest); /* prefix + rest */
 
 /* How bytes reach Redis: hiredis in production, an embedded interpreter in a simulation. `call` sends one command and
- * returns its reply, error replies included (Owns: caller, freeReplyObject); -1 only when the connection failed. `generation`
- * counts connections: as long as it stays the same, the same Redis process answers. */
+ * returns its reply, error replies included (Owns: caller, freeReplyObject); -1 only when the connection failed.
+ * `generation` counts connections: as long as it stays the same, the same Redis process answers. */
 struct store__transport {
     int (*call)(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err);
-    int (*fd)(struct store__transport *tr);                                /* of the connection, or -1 */
-    int (*next)(struct store__transport *tr, redisReply **ret, struct err *err); /* a pushed message; *ret NULL: none now */
+    int (*fd)(struct store__transport *tr); /* of the connection, or -1 */
+    int (*next)(struct store__transport *tr, redisReply **ret,
+                struct err *err); /* a pushed message; *ret NULL: none now */
     void (*free)(struct store__transport *tr);
     uint64_t generation;
 };
@@ -66,7 +68,8 @@ int store__scripts_load(struct store *st, struct err *err) MUSTCHECK; /* for st-
 /* Starts the arguments of a call of `script`: EVALSHA sha 1 <prefix>meta. Attaches first if need be. */
 int store__call_begin(struct store *st, enum store__script script, struct store__args *args, struct err *err) MUSTCHECK;
 /* Sends it. NOSCRIPT and FENCED become ERR_STORE_FENCED and detach. Owns: caller frees the reply. */
-int store__call(struct store *st, const char *what, const struct store__args *args, redisReply **ret, struct err *err) MUSTCHECK;
+int store__call(struct store *st, const char *what, const struct store__args *args, redisReply **ret,
+                struct err *err) MUSTCHECK;
 /* A plain command; an error reply becomes an error. */
 int store__command(struct store *st, const struct store__args *args, redisReply **ret, struct err *err) MUSTCHECK;
 /* A reply of the wrong shape means that the script and this code disagree. */
@@ -74,7 +77,8 @@ int store__bad_reply(const char *what, struct err *err);
 
 /* claim.c */
 void store__claim_args(struct store__args *args, const struct store_claim *want);
-int store__claim_reply(const redisReply *rows, struct arena *arena, struct store_claims *ret, struct err *err) MUSTCHECK;
+int store__claim_reply(const redisReply *rows, struct arena *arena, struct store_claims *ret,
+                       struct err *err) MUSTCHECK;
 
 /* outbox.c: "seq SEP from SEP ..." as emit() in common.lua writes it. */
 int store__event_decode(const char *job_id, size_t id_len, const char *bytes, size_t len, struct arena *arena,

@@ -1,5 +1,5 @@
-/* The read side: records, documents, lists, statistics, workers. Plain commands, each bounded; nothing here takes part in a
- * transition. */
+/* The read side: records, documents, lists, statistics, workers. Plain commands, each bounded; nothing here takes part
+ * in a transition. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,8 @@
 
 #include "store_internal.h"
 
-/* --- helpers ------------------------------------------------------------------------------------------------------- */
+/* --- helpers -------------------------------------------------------------------------------------------------------
+ */
 
 /* Sends a plain command and checks the reply's type. */
 static int ask(struct store *st, const struct store__args *args, int type, redisReply **ret, struct err *err) {
@@ -35,7 +36,8 @@ static int64_t int_member(const redisReply *hash, const char *name) {
     return value ? strtoll(value->str, NULL, 10) : 0;
 }
 
-/* --- one job ------------------------------------------------------------------------------------------------------- */
+/* --- one job -------------------------------------------------------------------------------------------------------
+ */
 
 static int record_decode(const redisReply *hash, const char *job_id, struct arena *arena, struct job_record *ret,
                          struct err *err) {
@@ -81,8 +83,10 @@ int store_job_get(struct store *st, const char *job_id, struct arena *arena, str
     store__args_str(&args, "HGETALL");
     store__args_key(&args, st, arena_printf(&args.arena, "job:%s", job_id));
     int rc = ask(st, &args, REDIS_REPLY_ARRAY, &reply, err);
-    if (rc == 0 && reply->elements == 0) *ret = (struct job_record){0};
-    else if (rc == 0) rc = record_decode(reply, job_id, arena, ret, err);
+    if (rc == 0 && reply->elements == 0)
+        *ret = (struct job_record){0};
+    else if (rc == 0)
+        rc = record_decode(reply, job_id, arena, ret, err);
     if (reply) freeReplyObject(reply);
     store__args_done(&args);
     return rc;
@@ -105,9 +109,11 @@ int store_job_doc(struct store *st, const char *what, const char *job_id, struct
     return rc;
 }
 
-/* --- lists --------------------------------------------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------------------------------------------------
+ */
 
-/* How many records a call may look at for each one that it returns, so that a filter that matches little stays bounded. */
+/* How many records a call may look at for each one that it returns, so that a filter that matches little stays bounded.
+ */
 #define LOOK_FACTOR 10
 
 /* A cursor is "<state>:<score>:<job_id>": the last one looked at. Going on by score and id, not by rank, keeps a page
@@ -132,7 +138,8 @@ static int place_parse(const char *cursor, struct arena *arena, struct place *re
 
 /* Ids of one state's index, newest first, from the place's score downwards, those of the same score included, less the
  * first `skip`. */
-static int index_page(struct store *st, const struct place *at, size_t skip, size_t max, redisReply **ret, struct err *err) {
+static int index_page(struct store *st, const struct place *at, size_t skip, size_t max, redisReply **ret,
+                      struct err *err) {
     struct store__args args;
     store__args_init(&args);
     store__args_str(&args, "ZRANGE");
@@ -174,10 +181,11 @@ static int list_one(struct store *st, const struct store_list *query, const char
     return 0;
 }
 
-/* Adds what matches of one state to the page. *ret_more: stopped because the page is full. More ids may share the cursor's
- * score than one call fetches (a batch is created in one millisecond): then it skips on until something new comes. */
-static int list_state(struct store *st, const struct store_list *query, struct place *at, struct arena *arena, struct page *page,
-                      bool *ret_more, struct err *err) {
+/* Adds what matches of one state to the page. *ret_more: stopped because the page is full. More ids may share the
+ * cursor's score than one call fetches (a batch is created in one millisecond): then it skips on until something new
+ * comes. */
+static int list_state(struct store *st, const struct store_list *query, struct place *at, struct arena *arena,
+                      struct page *page, bool *ret_more, struct err *err) {
     const struct place start = *at;
     size_t fetch = query->limit * LOOK_FACTOR + 1;
     *ret_more = false;
@@ -211,13 +219,14 @@ int store_job_list(struct store *st, const struct store_list *query, struct aren
     *ret = page.jobs;
     *ret_count = page.count;
     /* A full page that stopped at the top of a state goes on from that state's newest: a score above any. */
-    *ret_cursor = !more  ? NULL
+    *ret_cursor = !more   ? NULL
                   : at.id ? arena_printf(arena, "%s:%" PRId64 ":%s", job_state_name(at.state), at.score, at.id)
                           : arena_printf(arena, "%s:%" PRId64 ":-", job_state_name(at.state), INT64_MAX);
     return 0;
 }
 
-/* --- statistics ---------------------------------------------------------------------------------------------------- */
+/* --- statistics ----------------------------------------------------------------------------------------------------
+ */
 
 static int count_of(struct store *st, const char *command, const char *key, int64_t *ret, struct err *err) {
     struct store__args args;
@@ -239,7 +248,8 @@ int store_stats_get(struct store *st, struct store_stats *ret, struct err *err) 
     store__args_init(&args);
     int rc = 0;
     for (enum job_state state = JOB_STATE_QUEUED; state < JOB_STATE_COUNT && rc == 0; state++)
-        rc = count_of(st, "ZCARD", arena_printf(&args.arena, "index:%s", job_state_name(state)), &stats.by_state[state], err);
+        rc = count_of(st, "ZCARD", arena_printf(&args.arena, "index:%s", job_state_name(state)), &stats.by_state[state],
+                      err);
     if (rc == 0) rc = count_of(st, "XLEN", "outbox", &stats.outbox_entries, err);
     if (rc == 0) rc = count_of(st, "ZCARD", "timers", &stats.timers, err);
     if (rc != 0) goto out;
@@ -256,7 +266,8 @@ out:
     return rc;
 }
 
-/* --- workers ------------------------------------------------------------------------------------------------------- */
+/* --- workers -------------------------------------------------------------------------------------------------------
+ */
 
 static int set_worker(struct store *st, const struct store_worker *worker, struct err *err) {
     struct store__args args;
@@ -264,7 +275,8 @@ static int set_worker(struct store *st, const struct store_worker *worker, struc
     store__args_init(&args);
     store__args_str(&args, "HSET");
     store__args_key(&args, st, arena_printf(&args.arena, "worker:%s", worker->id));
-    const char *pairs[] = {"host", worker->host, "executor", worker->executor, "device", worker->device, "models", worker->models};
+    const char *pairs[] = {"host",   worker->host,   "executor", worker->executor,
+                           "device", worker->device, "models",   worker->models};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) store__args_str(&args, pairs[i]);
     store__args_str(&args, "pid");
     store__args_int(&args, worker->pid);
@@ -350,7 +362,8 @@ static int worker_get(struct store *st, const char *id, struct arena *arena, str
     return rc;
 }
 
-int store_worker_list(struct store *st, struct arena *arena, struct store_worker **ret, size_t *ret_count, struct err *err) {
+int store_worker_list(struct store *st, struct arena *arena, struct store_worker **ret, size_t *ret_count,
+                      struct err *err) {
     struct store__args args;
     redisReply *ids = NULL;
     size_t count = 0;
@@ -364,8 +377,10 @@ int store_worker_list(struct store *st, struct arena *arena, struct store_worker
     for (size_t i = 0; i < ids->elements && rc == 0; i++) {
         bool found = false;
         rc = worker_get(st, ids->element[i]->str, arena, &workers[count], &found, err);
-        if (rc == 0 && found) count++;
-        else if (rc == 0) rc = store_worker_unregister(st, ids->element[i]->str, err);
+        if (rc == 0 && found)
+            count++;
+        else if (rc == 0)
+            rc = store_worker_unregister(st, ids->element[i]->str, err);
     }
     freeReplyObject(ids);
     if (rc != 0) return -1;

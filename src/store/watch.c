@@ -1,6 +1,6 @@
-/* Pub/sub, to hear of ready jobs and of cancels within milliseconds instead of at the next poll. Redis forgets a message
- * that nobody hears, so nothing depends on one: a worker also claims when idle for a while and learns of cancels when it
- * renews. It is a connection of its own because a subscribed connection takes no other commands. */
+/* Pub/sub, to hear of ready jobs and of cancels within milliseconds instead of at the next poll. Redis forgets a
+ * message that nobody hears, so nothing depends on one: a worker also claims when idle for a while and learns of
+ * cancels when it renews. It is a connection of its own because a subscribed connection takes no other commands. */
 #include <string.h>
 
 #include "store_internal.h"
@@ -13,7 +13,8 @@ static int subscribe(struct store *st, const char *worker, struct err *err) {
     store__args_key(&args, st, "wake");
     store__args_key(&args, st, arena_printf(&args.arena, "wake:%s", worker));
     int rc = st->sub->call(st->sub, &args, &reply, err);
-    if (rc == 0 && reply->type == REDIS_REPLY_ERROR) rc = err_set(err, ERR_STORE_UNFIT, "redis SUBSCRIBE: %.300s", reply->str);
+    if (rc == 0 && reply->type == REDIS_REPLY_ERROR)
+        rc = err_set(err, ERR_STORE_UNFIT, "redis SUBSCRIBE: %.300s", reply->str);
     if (reply) freeReplyObject(reply);
     store__args_done(&args);
     return rc;

@@ -1,15 +1,16 @@
 /* A batch on its way through the executor: decode the specs, run, encode the results.
  *
- * It is owned by one thread at a time: the main thread makes it, the runner runs it, the main thread finishes it. While it
- * runs, the main thread touches only the atomics: `stop` to end a job, `progress` to read how far it is. The results are
- * encoded on the runner's side, since the tensors belong to the model and are gone with its next run. */
+ * It is owned by one thread at a time: the main thread makes it, the runner runs it, the main thread finishes it. While
+ * it runs, the main thread touches only the atomics: `stop` to end a job, `progress` to read how far it is. The results
+ * are encoded on the runner's side, since the tensors belong to the model and are gone with its next run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker_internal.h"
 
-/* --- making -------------------------------------------------------------------------------------------------------- */
+/* --- making --------------------------------------------------------------------------------------------------------
+ */
 
 static void prepare_job(struct worker_batch *batch, struct worker__job *job, struct worker_models *models) {
     const struct store_claimed *claim = &job->claim;
@@ -39,8 +40,8 @@ static void prepare_job(struct worker_batch *batch, struct worker__job *job, str
     };
 }
 
-struct worker_batch *worker__batch_new(struct arena *arena_take, const struct store_claims *claims, struct worker_models *models,
-                                       size_t max_result_bytes) {
+struct worker_batch *worker__batch_new(struct arena *arena_take, const struct store_claims *claims,
+                                       struct worker_models *models, size_t max_result_bytes) {
     struct worker_batch *batch = mem_calloc(1, sizeof *batch);
     batch->arena = *arena_take;
     arena_init(arena_take);
@@ -62,7 +63,8 @@ void worker__batch_free(struct worker_batch *batch) {
     free(batch);
 }
 
-/* --- running, on the runner's side --------------------------------------------------------------------------------- */
+/* --- running, on the runner's side ---------------------------------------------------------------------------------
+ */
 
 /* The jobs of one run: those of the batch that share a loaded model and fit its max_batch_size. */
 struct group {
@@ -76,7 +78,8 @@ static bool should_stop(void *ctx, size_t index) {
     struct group *group = ctx;
     struct worker__job *job = group->members[index];
     if (atomic_load_explicit(&job->stop, memory_order_relaxed) != STOP_NO) return true;
-    if (clock_mono_us(group->batch->clock) < atomic_load_explicit(&job->deadline_us, memory_order_relaxed)) return false;
+    if (clock_mono_us(group->batch->clock) < atomic_load_explicit(&job->deadline_us, memory_order_relaxed))
+        return false;
     atomic_store(&job->timed_out, true);
     return true;
 }
@@ -98,14 +101,17 @@ static void collect(struct worker_batch *batch, struct worker__job *job) {
     if (job->run.outcome == EXECUTOR_FAILED) {
         fail_by_executor(job, &job->run.error);
     } else if (job->run.outcome == EXECUTOR_STOPPED) {
-        if (atomic_load(&job->timed_out)) err_set(&job->error, ERR_TIMEOUT, "the run took longer than timeout_ms");
-        else err_set(&job->error, ERR_CANCELLED, "the run was stopped");
+        if (atomic_load(&job->timed_out))
+            err_set(&job->error, ERR_TIMEOUT, "the run took longer than timeout_ms");
+        else
+            err_set(&job->error, ERR_CANCELLED, "the run was stopped");
     } else {
         wire_result_encode(job->model->entry->name, job->model->entry->version, job->run.outputs, job->run.output_count,
                            &job->result);
         if (job->result.len > batch->max_result_bytes)
-            err_set(&job->error, ERR_RESULT_TOO_LARGE, "the result document has %zu bytes, worker.max_result_bytes is %zu",
-                    job->result.len, batch->max_result_bytes);
+            err_set(&job->error, ERR_RESULT_TOO_LARGE,
+                    "the result document has %zu bytes, worker.max_result_bytes is %zu", job->result.len,
+                    batch->max_result_bytes);
     }
 }
 
@@ -118,9 +124,12 @@ static void run_group(struct group *group) {
     for (size_t i = 0; i < group->count; i++) {
         struct worker__job *job = group->members[i];
         job->run = group->runs[i];
-        if (rc == 0) collect(group->batch, job);
-        else fail_by_executor(job, &why);
-        if (rc != 0 ? why.sticky : job->run.outcome == EXECUTOR_FAILED && job->run.error.sticky) group->batch->sticky = true;
+        if (rc == 0)
+            collect(group->batch, job);
+        else
+            fail_by_executor(job, &why);
+        if (rc != 0 ? why.sticky : job->run.outcome == EXECUTOR_FAILED && job->run.error.sticky)
+            group->batch->sticky = true;
     }
 }
 
@@ -131,8 +140,10 @@ static bool next_group(struct worker_batch *batch, struct group *group) {
     for (size_t i = 0; i < batch->count && group->count < max; i++) {
         struct worker__job *job = &batch->jobs[i];
         if (job->ran || job->error.code != ERR_NONE) continue;
-        if (group->count == 0) max = job->model->entry->max_batch_size > 1 ? (size_t)job->model->entry->max_batch_size : 1;
-        else if (job->model != group->members[0]->model) continue;
+        if (group->count == 0)
+            max = job->model->entry->max_batch_size > 1 ? (size_t)job->model->entry->max_batch_size : 1;
+        else if (job->model != group->members[0]->model)
+            continue;
         group->members[group->count++] = job;
     }
     return group->count > 0;

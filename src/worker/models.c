@@ -1,5 +1,5 @@
-/* The models that this worker serves. All versions found at start are loaded and run once on zeros, so that the first job
- * does not pay for what a first run sets up; only then are jobs claimed for them. */
+/* The models that this worker serves. All versions found at start are loaded and run once on zeros, so that the first
+ * job does not pay for what a first run sets up; only then are jobs claimed for them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "penstock/log.h"
 #include "worker_internal.h"
 
-#define ROLE "worker"
+#define ROLE          "worker"
 #define MAX_EXECUTORS 2 /* one for "onnx", one for "fake" */
 
 struct opened {
@@ -60,7 +60,8 @@ static int open_executor(struct worker_models *models, const struct worker_model
     return 0;
 }
 
-/* --- warming up ---------------------------------------------------------------------------------------------------- */
+/* --- warming up ----------------------------------------------------------------------------------------------------
+ */
 
 static bool never_stop(void *ctx, size_t index) {
     (void)ctx, (void)index;
@@ -80,8 +81,10 @@ static int warm_up(const struct worker__model *model, struct executor_error *why
     struct tensor *inputs = arena_alloc(&arena, (info->input_count + 1) * sizeof *inputs);
     for (size_t i = 0; i < info->input_count; i++) {
         struct tensor *input = &inputs[i];
-        *input = (struct tensor){.name = info->inputs[i].name, .datatype = info->inputs[i].datatype, .rank = info->inputs[i].rank};
-        for (int d = 0; d < input->rank; d++) input->shape[d] = info->inputs[i].shape[d] < 0 ? 1 : info->inputs[i].shape[d];
+        *input = (struct tensor){
+            .name = info->inputs[i].name, .datatype = info->inputs[i].datatype, .rank = info->inputs[i].rank};
+        for (int d = 0; d < input->rank; d++)
+            input->shape[d] = info->inputs[i].shape[d] < 0 ? 1 : info->inputs[i].shape[d];
         input->size_bytes = (size_t)tensor_element_count(input->shape, input->rank) * datatype_size(input->datatype);
         input->data = arena_alloc(&arena, input->size_bytes);
     }
@@ -96,7 +99,8 @@ static int warm_up(const struct worker__model *model, struct executor_error *why
     return rc;
 }
 
-static int load_one(struct opened *opened, const struct model_entry *entry, struct worker__model *ret, struct err *err) {
+static int load_one(struct opened *opened, const struct model_entry *entry, struct worker__model *ret,
+                    struct err *err) {
     struct executor_model_source source = {entry->name, entry->version, entry->path, entry->max_batch_size};
     struct executor_error why = {0};
     char what[128];
@@ -109,7 +113,8 @@ static int load_one(struct opened *opened, const struct model_entry *entry, stru
     return err_wrap(err, "warm-up");
 }
 
-/* --- what it tells about itself ------------------------------------------------------------------------------------ */
+/* --- what it tells about itself ------------------------------------------------------------------------------------
+ */
 
 static void put_tensors(struct buf *out, const char *member, const struct executor_tensor_info *infos, size_t count) {
     buf_printf(out, ",\"%s\":[", member);
@@ -125,8 +130,9 @@ static void put_tensors(struct buf *out, const char *member, const struct execut
 
 static void put_model(struct buf *out, const struct worker__model *model) {
     const struct executor_model_info *info = model->ops->describe ? model->ops->describe(model->model) : NULL;
-    buf_printf(out, "{\"name\":\"%s\",\"version\":\"%s\",\"latest\":%s,\"executor\":\"%s\",\"max_batch_size\":%d", model->entry->name,
-               model->entry->version, model->entry->latest ? "true" : "false", model->ops->name, model->entry->max_batch_size);
+    buf_printf(out, "{\"name\":\"%s\",\"version\":\"%s\",\"latest\":%s,\"executor\":\"%s\",\"max_batch_size\":%d",
+               model->entry->name, model->entry->version, model->entry->latest ? "true" : "false", model->ops->name,
+               model->entry->max_batch_size);
     if (info) {
         buf_printf(out, ",\"memory_bytes\":%zu", info->memory_bytes);
         put_tensors(out, "inputs", info->inputs, info->input_count);
@@ -142,8 +148,10 @@ static void list_names(struct worker_models *models) {
     for (size_t i = 0; i < models->count; i++) {
         const struct model_entry *entry = models->loaded[i].entry;
         size_t at = models->name_count;
-        if (at > 0 && strcmp(models->names[at - 1], entry->name) == 0) at--;
-        else models->name_count++;
+        if (at > 0 && strcmp(models->names[at - 1], entry->name) == 0)
+            at--;
+        else
+            models->name_count++;
         models->names[at] = entry->name;
         models->max_jobs[at] = entry->max_batch_size > 1 ? entry->max_batch_size : 1;
     }
@@ -162,8 +170,10 @@ int worker_models_load(const struct worker_model_options *options, struct worker
     for (size_t i = 0; i < models->list.count; i++) {
         const struct model_entry *entry = &models->list.entries[i];
         if (open_executor(models, options, entry->backend, &opened, err) != 0) goto fail;
-        if (load_one(opened, entry, &models->loaded[models->count], &why) != 0) log_err(ROLE, &why);
-        else models->count++;
+        if (load_one(opened, entry, &models->loaded[models->count], &why) != 0)
+            log_err(ROLE, &why);
+        else
+            models->count++;
     }
     list_names(models);
     buf_puts(&models->json, "[");

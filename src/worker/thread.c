@@ -1,5 +1,5 @@
-/* The executor thread: one batch handed over at a time, its end told through an eventfd, so that the main thread can wait
- * for it and for Redis in one poll(). Nothing else is shared. */
+/* The executor thread: one batch handed over at a time, its end told through an eventfd, so that the main thread can
+ * wait for it and for Redis in one poll(). Nothing else is shared. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>

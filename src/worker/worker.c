@@ -1,17 +1,16 @@
 /* The worker's loop.
  *
- * Problem: a job may be cancelled, time out, or be given to another worker while it runs here; the process may be stopped at
- * any point; and the executor must not wait for Redis between batches.
- * Design: one batch runs in the runner, at most one more is claimed ahead, at most one is finished but not yet told to the
- * store. Each step looks at all three: collect what ended, start what is ready, tell the store (finishing and claiming in one
- * call), renew the leases of everything held, end what must not go on. The step never blocks except in Redis calls, and it
- * keeps what it could not tell the store until it can.
- * A run that does not obey should_stop within the grace period cannot be stopped from within the process: the step saves
- * what it can and asks for the process to end. A cancelled job among those is not reported cancelled by us: the supervisor
- * (or the lease) does it once this process is dead, when the work has really stopped.
- * What breaks if changed: claiming before the running batch is known to be healthy, or renewing what was lost, would let two
- * workers believe that they hold the same job; only the token in the store decides, and everything here is written so that
- * a lost lease costs work, never truth. */
+ * Problem: a job may be cancelled, time out, or be given to another worker while it runs here; the process may be
+ * stopped at any point; and the executor must not wait for Redis between batches. Design: one batch runs in the runner,
+ * at most one more is claimed ahead, at most one is finished but not yet told to the store. Each step looks at all
+ * three: collect what ended, start what is ready, tell the store (finishing and claiming in one call), renew the leases
+ * of everything held, end what must not go on. The step never blocks except in Redis calls, and it keeps what it could
+ * not tell the store until it can. A run that does not obey should_stop within the grace period cannot be stopped from
+ * within the process: the step saves what it can and asks for the process to end. A cancelled job among those is not
+ * reported cancelled by us: the supervisor (or the lease) does it once this process is dead, when the work has really
+ * stopped. What breaks if changed: claiming before the running batch is known to be healthy, or renewing what was lost,
+ * would let two workers believe that they hold the same job; only the token in the store decides, and everything here
+ * is written so that a lost lease costs work, never truth. */
 #include "penstock/worker.h"
 
 #include <inttypes.h>
@@ -24,11 +23,11 @@
 #include "penstock/store_view.h"
 #include "worker_internal.h"
 
-#define ROLE "worker"
-#define IDLE_CLAIM_MS 250       /* claim this often although nothing was told: messages may be lost */
-#define PROGRESS_MS 500         /* progress reaches the record at most this often */
+#define ROLE                "worker"
+#define IDLE_CLAIM_MS       250 /* claim this often although nothing was told: messages may be lost */
+#define PROGRESS_MS         500 /* progress reaches the record at most this often */
 #define REGISTER_TTL_LEASES 3
-#define RETRY_CALL_MS 100       /* after the store was not there */
+#define RETRY_CALL_MS       100 /* after the store was not there */
 
 struct worker {
     struct worker_config cfg;
@@ -55,8 +54,8 @@ static uint64_t draw(struct worker *worker, uint64_t below) {
     return below ? (worker->seed * UINT64_C(2685821657736338717) >> 16) % below : 0;
 }
 
-/* Exponential with full jitter: uniform in [0, base * 2^(attempt - 1)], capped. Source: M. Brooker, "Exponential Backoff
- * and Jitter". */
+/* Exponential with full jitter: uniform in [0, base * 2^(attempt - 1)], capped. Source: M. Brooker, "Exponential
+ * Backoff and Jitter". */
 static int64_t backoff_ms(struct worker *worker, int attempt) {
     int64_t most = worker->cfg.backoff_ms;
     for (int i = 1; i < attempt && most < worker->cfg.backoff_max_ms; i++) most *= 2;
@@ -64,7 +63,8 @@ static int64_t backoff_ms(struct worker *worker, int attempt) {
     return (int64_t)draw(worker, (uint64_t)most + 1);
 }
 
-/* --- finishing ----------------------------------------------------------------------------------------------------- */
+/* --- finishing -----------------------------------------------------------------------------------------------------
+ */
 
 static enum store_outcome outcome_of(const struct worker__job *job) {
     int stop = atomic_load(&job->stop);
@@ -93,9 +93,12 @@ static void count_end(struct worker *worker, const struct store_finish *job) {
     if (!job->accepted) {
         worker->stats.refused++;
         log_warn(ROLE, "job %s: late result refused, the lease was lost (token %s)", job->job_id, job->token);
-    } else if (job->outcome == STORE_COMPLETED) worker->stats.completed++;
-    else if (job->outcome == STORE_FAILED) worker->stats.failed++;
-    else if (job->outcome == STORE_CANCELLED) worker->stats.cancelled++;
+    } else if (job->outcome == STORE_COMPLETED)
+        worker->stats.completed++;
+    else if (job->outcome == STORE_FAILED)
+        worker->stats.failed++;
+    else if (job->outcome == STORE_CANCELLED)
+        worker->stats.cancelled++;
 }
 
 /* What to ask for with the next claim. False: nothing now. */
@@ -117,7 +120,8 @@ static void take_claims(struct worker *worker, const struct store_claims *claims
         return;
     }
     worker->stats.claimed += claims->count;
-    struct worker_batch *batch = worker__batch_new(&worker->arena, claims, worker->models, worker->cfg.max_result_bytes);
+    struct worker_batch *batch =
+        worker__batch_new(&worker->arena, claims, worker->models, worker->cfg.max_result_bytes);
     if (worker->running) {
         worker->ahead = batch;
     } else {
@@ -134,7 +138,8 @@ static int finish_ended(struct worker *worker, size_t *ret_done, struct err *err
     struct store_claims claims = {0};
     bool wants = want_claim(worker, &want);
     for (size_t i = 0; i < batch->count; i++) describe_end(worker, &batch->jobs[i], &ends[i]);
-    if (store_finish(worker->st, worker->cfg.id, ends, batch->count, wants ? &want : NULL, &worker->arena, &claims, err) != 0)
+    if (store_finish(worker->st, worker->cfg.id, ends, batch->count, wants ? &want : NULL, &worker->arena, &claims,
+                     err) != 0)
         return -1;
     for (size_t i = 0; i < batch->count; i++) count_end(worker, &ends[i]);
     *ret_done += batch->count + claims.count;
@@ -176,7 +181,8 @@ static void advance(struct worker *worker) {
     }
 }
 
-/* --- leases -------------------------------------------------------------------------------------------------------- */
+/* --- leases --------------------------------------------------------------------------------------------------------
+ */
 
 static void stop_job(struct worker *worker, struct worker__job *job, enum worker__stop why) {
     if (atomic_load(&job->stop) == STOP_NO) job->stop_at_ms = now_ms(worker);
@@ -255,7 +261,8 @@ static int register_when_due(struct worker *worker, struct err *err) {
     return 0;
 }
 
-/* --- what does not stop -------------------------------------------------------------------------------------------- */
+/* --- what does not stop --------------------------------------------------------------------------------------------
+ */
 
 /* When a running job was told to stop, or should have by its deadline; 0: it may go on. */
 static int64_t told_at_ms(const struct worker__job *job) {
@@ -297,7 +304,8 @@ static int let_go(struct worker *worker, struct err *err) {
     wire_error_encode(ERR_TIMEOUT, "the run took longer than timeout_ms and did not stop; its process was ended", false,
                       &timeout_error);
     for (size_t b = 0; b < 2; b++)
-        for (size_t i = 0; i < batch_count(held[b]); i++) describe_stuck(worker, &held[b]->jobs[i], &timeout_error, ends, &count);
+        for (size_t i = 0; i < batch_count(held[b]); i++)
+            describe_stuck(worker, &held[b]->jobs[i], &timeout_error, ends, &count);
     int rc = count ? store_finish(worker->st, worker->cfg.id, ends, count, NULL, NULL, NULL, err) : 0;
     free(ends);
     buf_done(&timeout_error);
@@ -324,7 +332,8 @@ int worker_release(struct worker *worker, struct err *err) {
     return let_go(worker, err);
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------ */
+/* --- the step ------------------------------------------------------------------------------------------------------
+ */
 
 static int listen_to_store(struct worker *worker, struct err *err) {
     bool ready, cancel;
@@ -373,13 +382,16 @@ void worker_wait(struct worker *worker) {
     int watch_fd = -1;
     int64_t ms = wait_ms(worker);
     if (store_watch(worker->st, worker->cfg.id, &watch_fd, &err) != 0 && ms > RETRY_CALL_MS) ms = RETRY_CALL_MS;
-    struct pollfd fds[] = {{.fd = worker->runner->fd(worker->runner), .events = POLLIN}, {.fd = watch_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = worker->runner->fd(worker->runner), .events = POLLIN},
+                           {.fd = watch_fd, .events = POLLIN}};
     poll(fds, 2, (int)(ms > 1000 ? 1000 : ms)); /* a signal, or at most a second: the caller looks at its stop flag */
 }
 
 void worker_drain(struct worker *worker) { worker->draining = true; }
 bool worker_is_idle(const struct worker *worker) { return !worker->running && !worker->ahead && !worker->ended; }
-struct worker_stats worker_stats_get(const struct worker *worker) { return worker->stats; }
+struct worker_stats worker_stats_get(const struct worker *worker) {
+    return worker->stats;
+}
 
 struct worker *worker_new(const struct worker_config *cfg, struct store *st, struct worker_models *models,
                           struct worker_runner *runner, const struct clock *clock) {

@@ -8,7 +8,8 @@
 #include "penstock/wire.h"
 #include "penstock/worker.h"
 
-/* --- models.c ------------------------------------------------------------------------------------------------------ */
+/* --- models.c ------------------------------------------------------------------------------------------------------
+ */
 
 struct worker__model {
     const struct model_entry *entry;
@@ -20,7 +21,8 @@ struct worker__model *worker__model_find(struct worker_models *models, const cha
 /* Names to claim for, and how many jobs at once. Arrays live as long as models. */
 size_t worker__model_names(struct worker_models *models, const char *const **ret_names, const int **ret_max_jobs);
 
-/* --- batch.c ------------------------------------------------------------------------------------------------------- */
+/* --- batch.c -------------------------------------------------------------------------------------------------------
+ */
 
 enum worker__stop { STOP_NO, STOP_CANCEL, STOP_LOST, STOP_SHUTDOWN };
 
@@ -29,17 +31,17 @@ struct worker__job {
     struct worker__model *model;
     struct wire_request request;
     struct executor_job run;
-    struct err error;         /* code ERR_NONE: none */
+    struct err error; /* code ERR_NONE: none */
     bool retryable, ran;
     struct buf result;
 
     /* Between the two threads while the batch runs. */
-    atomic_int stop;          /* enum worker__stop; set by the main thread */
-    atomic_bool timed_out;    /* set by whoever sees the deadline first */
+    atomic_int stop;             /* enum worker__stop; set by the main thread */
+    atomic_bool timed_out;       /* set by whoever sees the deadline first */
     _Atomic int64_t deadline_us; /* monotonic; INT64_MAX: none. Set when the run starts */
     _Atomic double progress;
-    int64_t stop_at_ms;       /* when it was told to stop; 0: not (main thread only) */
-    double progress_told;     /* main thread only */
+    int64_t stop_at_ms;   /* when it was told to stop; 0: not (main thread only) */
+    double progress_told; /* main thread only */
 };
 
 struct worker_batch {
@@ -48,13 +50,13 @@ struct worker_batch {
     size_t count;
     const struct clock *clock;
     size_t max_result_bytes;
-    bool sticky;              /* the executor is broken */
+    bool sticky; /* the executor is broken */
     int64_t started_us, run_us;
 };
 
 /* Takes the claims (whose strings are in `arena`, which is taken too) and decodes every spec. */
-struct worker_batch *worker__batch_new(struct arena *arena_take, const struct store_claims *claims, struct worker_models *models,
-                                       size_t max_result_bytes);
+struct worker_batch *worker__batch_new(struct arena *arena_take, const struct store_claims *claims,
+                                       struct worker_models *models, size_t max_result_bytes);
 void worker__batch_free(struct worker_batch *batch);
 
 #endif

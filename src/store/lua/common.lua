@@ -14,7 +14,7 @@ local SEP = '\31'                        -- cannot occur in a scalar of an event
 
 local NOW                                -- Redis TIME in ms: the only clock that deadlines are judged by
 local GSEQ, TOKENS                       -- events ever emitted; fencing tokens ever drawn
-local TOKENS_BEFORE
+local READIED, READIED_BEFORE            -- how often any job ever became ready: a job's place in its queue
 local OUT = {}                           -- job_id, event, job_id, event ...
 local WAKE = {}                          -- models that got ready jobs
 
@@ -72,9 +72,9 @@ end
 local function begin()
   local t = call('TIME')
   NOW = t[1] * 1000 + math.floor(t[2] / 1000)
-  local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens')
-  GSEQ, TOKENS = tonumber(m[2]) or 0, tonumber(m[3]) or 0
-  TOKENS_BEFORE = TOKENS
+  local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens', 'readied')
+  GSEQ, TOKENS, READIED = tonumber(m[2]) or 0, tonumber(m[3]) or 0, tonumber(m[4]) or 0
+  READIED_BEFORE = READIED
   return m[1] == EPOCH
 end
 
@@ -85,6 +85,9 @@ local function next_token()
   return EPOCH .. '-' .. TOKENS
 end
 
+-- A time that a producer chooses may have more than the 14 digits that Lua prints by itself: the year 9999 takes 15.
+local function whole(n) return n and string.format('%.0f', n) or 0 end
+
 -- Order of fields: store__event_decode() in outbox.c. doc, key and raw may hold any bytes and so stand behind their lengths.
 local function emit(e)
   local doc, key, raw = e.doc or '', e.key, e.raw or ''
@@ -92,7 +95,7 @@ local function emit(e)
   OUT[#OUT + 1] = table.concat({
     e.seq or 0, e.from or '', e.to, NOW, e.attempt or 0, e.max_attempts or 0, e.crashes or 0, e.priority or 0,
     e.model or '', e.model_version or '', e.worker or '', e.token or '', e.reason or '', e.traceparent or '',
-    e.not_before or 0, e.timeout_ms or 0, e.queue_timeout_ms or 0, e.progress or 0,
+    whole(e.not_before), whole(e.timeout_ms), whole(e.queue_timeout_ms), e.progress or 0,
     e.topic or '', e.partition or 0, e.offset or 0,
     #doc, key and #key or -1, e.raw_size or 0, doc .. (key or '') .. raw }, SEP)
 end
@@ -104,7 +107,7 @@ local function flush()
     GSEQ = GSEQ + (to - at + 1) / 2
     call('XADD', P .. 'outbox', GSEQ .. '-0', unpack(OUT, at, to))
   end
-  if #OUT > 0 or TOKENS ~= TOKENS_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS) end
+  if #OUT > 0 or READIED ~= READIED_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS, 'readied', READIED) end
   for model in pairs(WAKE) do call('PUBLISH', P .. 'wake', model) end
 end
 
@@ -139,9 +142,12 @@ local function transition(job, to, reason, set, more)
   return true
 end
 
--- Urgent first, then in the order of becoming ready: GSEQ plus the place in this batch never repeats. 2^48 leaves room for
--- 2.8e14 events under ten priorities and stays exact in a double.
-local function ready_score(priority) return (9 - priority) * 281474976710656 + GSEQ + #OUT / 2 end
+-- Urgent first, then in the order of becoming ready. 2^48 leaves room for 2.8e14 times under ten priorities and stays exact in
+-- a double. GSEQ would not do instead of READIED: a delayed job becomes ready without an event.
+local function ready_score(priority)
+  READIED = READIED + 1
+  return (9 - priority) * 281474976710656 + READIED
+end
 
 -- Puts a queued job where it waits: among the ready ones, or among the timers until not_before.
 local function enqueue(job)

@@ -84,7 +84,7 @@ local function parse()
   local at = 1
   while ARGV[at] do
     local key = ARGV[at + 6]
-    local c = { kind = ARGV[at], topic = ARGV[at + 1], partition = ARGV[at + 2], offset = tonumber(ARGV[at + 3]), id = ARGV[at + 4],
+    local c = { kind = ARGV[at], topic = ARGV[at + 1], partition = ARGV[at + 2], offset = ARGV[at + 3], id = ARGV[at + 4],
       traceparent = ARGV[at + 5], key = key ~= '' and string.sub(key, 2) or nil, raw = ARGV[at + 7], raw_size = ARGV[at + 8] }
     if c.kind == 'C' then
       c.model, c.model_version, c.priority = ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
@@ -114,10 +114,11 @@ local tombstones = call('EXISTS', P .. 'tombstones') == 1
 for i, c in ipairs(parse()) do
   local place = c.topic .. ':' .. c.partition
   if not next_offset[place] then next_offset[place] = tonumber(call('HGET', P .. 'ingest', place)) or 0 end
-  if c.offset < next_offset[place] then
+  local offset = tonumber(c.offset) -- the event keeps the text, which has every digit
+  if offset < next_offset[place] then
     verdicts[i] = DUPLICATE
   else
-    next_offset[place] = c.offset + 1
+    next_offset[place] = offset + 1
     if c.kind == 'C' then verdicts[i] = create(c, tombstones)
     elseif c.kind == 'X' then verdicts[i] = cancel(c)
     else verdicts[i] = reject(c, c.code, c.envelope) end

@@ -1,5 +1,5 @@
--- renew: a worker still holds these jobs. ARGV: lease_ms, then for each job: job_id, token, progress ('' = unchanged),
--- progress_message. Returns for each: 0 held, 1 cancel requested, 2 lost.
+-- renew: a worker still holds these jobs. ARGV: lease_ms, then for each job: job_id, token, progress,
+-- progress_message ('' = unchanged). Returns for each: 0 held, 1 cancel requested, 2 lost.
 if not begin() then return fenced() end
 local lease_until = NOW + tonumber(ARGV[1])
 local answers = {}
@@ -10,10 +10,11 @@ for at = 2, #ARGV, 4 do
   else
     job.lease_until = lease_until
     local set = { 'lease_until', lease_until }
-    if ARGV[at + 2] ~= '' then
-      set = { 'lease_until', lease_until, 'updated_at', NOW, 'progress', ARGV[at + 2] }
-      if ARGV[at + 3] ~= '' then set[#set + 1], set[#set + 2] = 'progress_message', ARGV[at + 3] end
+    local function put(name, value)
+      if value ~= '' then set = { 'updated_at', NOW, name, value, unpack(set) } end
     end
+    put('progress_message', ARGV[at + 3])
+    put('progress', ARGV[at + 2])
     call('HSET', P .. 'job:' .. job.id, unpack(set))
     zadd('timers', running_deadline(job), job.id)
     answers[#answers + 1] = job.cancel_requested and 1 or 0

@@ -24,6 +24,12 @@ local function due_running(job)
   zadd('timers', running_deadline(job), job.id)
 end
 
+-- Ms until the first of a list of deadlines, or nil if it is empty.
+local function due_in(key)
+  local first = call('ZRANGE', P .. key, 0, 0, 'WITHSCORES')
+  return first[2] and math.max(0, tonumber(first[2]) - NOW)
+end
+
 if not begin() then return fenced() end
 local limit = tonumber(ARGV[1])
 local due = call('ZRANGEBYSCORE', P .. 'timers', '-inf', NOW, 'LIMIT', 0, limit)
@@ -40,5 +46,5 @@ for _, id in ipairs(late) do
   call('HDEL', P .. 'tombstone_reasons', id)
 end
 flush()
-local first = call('ZRANGE', P .. 'timers', 0, 0, 'WITHSCORES')
-return { #due + #late, first[2] and math.max(0, tonumber(first[2]) - NOW) or -1 }
+local first, first_late = due_in('timers'), due_in('tombstones')
+return { #due + #late, math.min(first or first_late or -1, first_late or first or -1) }
