@@ -9,7 +9,7 @@
 #include "penstock/loop.h"
 
 #define POLL_MAX 500
-#define POLL_MS  200
+#define POLL_MS  50
 
 const char cmd_events_help[] =
     "Usage: penstock events [--job ID] [--from-beginning] [--follow] [OPTIONS]\n"
@@ -19,6 +19,8 @@ const char cmd_events_help[] =
     "\n"
     "      --from-beginning    print what is there, then end\n"
     "      --job ID            only this job's events; implies --from-beginning\n"
+    "      --wait MS           with --job: wait so long for its last event, which follows the record within\n"
+    "                          milliseconds (default 1000)\n"
     "  -f, --follow            then wait for new ones\n"
     "      --json              the event's value, one JSON object a line\n"
     "\n"
@@ -27,12 +29,13 @@ const char cmd_events_help[] =
     "  penstock events --job 01JD3V6S0000000000000000 --json\n"
     "  penstock events --from-beginning | grep rejected\n";
 
-enum { OPT_FROM_BEGINNING = CLI_OPT_OWN, OPT_JOB };
+enum { OPT_FROM_BEGINNING = CLI_OPT_OWN, OPT_JOB, OPT_WAIT };
 
 struct trail {
     struct cli_context *ctx;
     const char *job; /* NULL: all */
     uint64_t printed;
+    bool ended; /* the job's last event was among them */
 };
 
 static void print_line(const struct trail *trail, const struct job_event *ev) {
@@ -54,26 +57,32 @@ static void print_line(const struct trail *trail, const struct job_event *ev) {
 static int print_event(struct trail *trail, const struct bus_msg *msg, struct err *err) {
     struct arena arena;
     struct job_event ev;
-    int rc = 0;
     if (trail->job && (msg->key_len != strlen(trail->job) || memcmp(msg->key, trail->job, msg->key_len) != 0)) return 0;
-    trail->printed++;
-    if (trail->ctx->json) {
+    arena_init(&arena);
+    int rc = wire_event_decode(msg->value, msg->value_len, &arena, &ev, err);
+    if (rc != 0) {
+        err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
+    } else if (trail->ctx->json) {
         fwrite(msg->value, 1, msg->value_len, stdout);
         putchar('\n');
-        return 0;
-    }
-    arena_init(&arena);
-    if (wire_event_decode(msg->value, msg->value_len, &arena, &ev, err) != 0)
-        rc = err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
-    else
+    } else {
         print_line(trail, &ev);
+    }
+    if (rc == 0) trail->printed++;
+    if (rc == 0 && job_state_is_terminal(ev.to)) trail->ended = true;
     arena_done(&arena);
     return rc;
 }
 
-/* Reads on; until_end: only what was there when the reader was opened. */
-static int read_trail(struct trail *trail, struct bus_consumer *reader, bool until_end, struct err *err) {
-    while (!loop_stop_requested() && !(until_end && bus_kafka_reader_caught_up(reader))) {
+/* Nothing more to read: all that was there when the reader was opened, and of one job its end, if it comes in time. */
+static bool is_read(const struct trail *trail, const struct bus_consumer *reader, int64_t deadline_ms) {
+    if (!bus_kafka_reader_caught_up(reader)) return false;
+    return !trail->job || trail->ended || clock_mono_ms(&clock_system) >= deadline_ms;
+}
+
+static int read_trail(struct trail *trail, struct bus_consumer *reader, bool follow, int64_t wait_ms, struct err *err) {
+    int64_t deadline_ms = clock_mono_ms(&clock_system) + wait_ms;
+    while (!loop_stop_requested() && (follow || !is_read(trail, reader, deadline_ms))) {
         struct bus_batch batch = {0};
         int rc = bus_poll(reader, POLL_MAX, POLL_MS, &batch, err);
         for (size_t i = 0; rc == 0 && i < batch.count; i++) rc = print_event(trail, &batch.msgs[i], err);
@@ -87,10 +96,12 @@ static int read_trail(struct trail *trail, struct bus_consumer *reader, bool unt
 int cmd_events(struct cli_context *ctx, int argc, char **argv) {
     static const struct option own[] = {{"from-beginning", no_argument, NULL, OPT_FROM_BEGINNING},
                                         {"job", required_argument, NULL, OPT_JOB},
+                                        {"wait", required_argument, NULL, OPT_WAIT},
                                         {"follow", no_argument, NULL, 'f'},
                                         {0}};
     struct trail trail = {.ctx = ctx};
     bool from_beginning = false, follow = false;
+    int64_t wait_ms = 1000;
     struct bus_kafka_config kafka;
     struct bus_consumer *reader;
     struct err err;
@@ -100,6 +111,7 @@ int cmd_events(struct cli_context *ctx, int argc, char **argv) {
         if (opt == 'f') follow = true;
         if (opt == OPT_FROM_BEGINNING) from_beginning = true;
         if (opt == OPT_JOB) trail.job = optarg;
+        if (opt == OPT_WAIT && cli__parse_int(ctx, "--wait", optarg, 0, 86400000, &wait_ms) != 0) return ctx->exit_code;
     }
     if (optind < argc) return cli__usage(ctx, "events takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
@@ -110,7 +122,7 @@ int cmd_events(struct cli_context *ctx, int argc, char **argv) {
     if (bus_kafka_reader(&kafka, config_string(ctx->cfg, "bus.events_topic"),
                          from_beginning ? BUS_OFFSET_BEGINNING : BUS_OFFSET_END, &reader, NULL, NULL, &err) != 0)
         return cli__fail(ctx, &err);
-    int rc = read_trail(&trail, reader, from_beginning && !follow, &err);
+    int rc = read_trail(&trail, reader, follow || !from_beginning, wait_ms, &err);
     bus_consumer_free(reader);
     if (rc != 0) return cli__fail(ctx, &err);
     if (trail.job && trail.printed == 0 && !follow) {
