@@ -42,6 +42,8 @@ int relay_step(void *relay, struct err *err) MUSTCHECK;
 int64_t relay_wait_ms(const struct relay *relay);
 /* Is there nothing left to publish, as far as this relay knows? For draining. */
 bool relay_is_idle(const struct relay *relay);
+/* Gives the lease back, so that another relay need not wait for its end. Nothing depends on it. */
+int relay_release(struct relay *relay, struct err *err) MUSTCHECK;
 struct relay_stats relay_stats_get(const struct relay *relay);
 
 #endif

@@ -162,18 +162,21 @@ static int make_producer(void *ctx, bus_delivered_fn *on_delivered, void *self, 
     return bus_kafka_producer(&control->relay_kafka, on_delivered, self, ret, err);
 }
 
-/* After the stop: what the last transitions wrote. */
-static void drain_outbox(struct cli_control *control) {
+/* After the stop: publishes until the workers are gone and the outbox is empty, or the time is up. */
+static void drain_outbox(struct cli_control *control, struct err *err) {
     int64_t deadline = clock_mono_ms(&clock_system) + RELAY_DRAIN_MS;
-    struct err err;
-    while (!atomic_load(&control->workers_gone)) {
-        if (relay_step(control->relay, &err) < 0) return;
+    for (;;) {
+        bool last_words = atomic_load(&control->workers_gone);
+        int done = relay_step(control->relay, err);
+        if (done < 0) {
+            log_err("relay", err);
+            cli__pause_ms(TICK_MS);
+        } else if (last_words && (relay_wait_ms(control->relay) > 0 || (done == 0 && relay_is_idle(control->relay)))) {
+            break;
+        }
+        if (last_words && clock_mono_ms(&clock_system) >= deadline) break;
     }
-    while (clock_mono_ms(&clock_system) < deadline) {
-        int done = relay_step(control->relay, &err);
-        if (done < 0 || relay_wait_ms(control->relay) > 0) return;
-        if (done == 0 && relay_is_idle(control->relay)) return;
-    }
+    if (relay_release(control->relay, err) != 0) log_err("relay", err);
 }
 
 /* --- roles as threads ----------------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ static void *run_role(void *arg) {
     if (role->failed)
         loop_request_stop();
     else if (role == &role->control->relay_role)
-        drain_outbox(role->control);
+        drain_outbox(role->control, &role->err);
     return NULL;
 }
 

@@ -86,10 +86,13 @@ static int start_worker(struct cli_supervisor *sup, struct slot *slot, struct er
 static void note_death(struct slot *slot, int status) {
     int64_t now = clock_mono_ms(&clock_system);
     bool young = now - slot->started_ms < YOUNG_MS;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     if (WIFSIGNALED(status))
         log_warn(ROLE, "worker %s (pid %d) was killed by signal %d", slot->id, (int)slot->pid, WTERMSIG(status));
+    else if (code != 0)
+        log_warn(ROLE, "worker %s (pid %d) ended with exit code %d", slot->id, (int)slot->pid, code);
     else
-        log_warn(ROLE, "worker %s (pid %d) ended with exit code %d", slot->id, (int)slot->pid, WEXITSTATUS(status));
+        log_info(ROLE, "worker %s (pid %d) has ended", slot->id, (int)slot->pid);
     slot->delay_ms = !young ? 0 : slot->delay_ms ? slot->delay_ms * 2 : 100;
     if (slot->delay_ms > DELAY_MAX_MS) slot->delay_ms = DELAY_MAX_MS;
     slot->start_at_ms = now + slot->delay_ms;

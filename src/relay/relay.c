@@ -228,6 +228,14 @@ int relay_step(void *self, struct err *err) {
     return (int)done;
 }
 
+int relay_release(struct relay *relay, struct err *err) {
+    bool held;
+    start_afresh(relay);
+    if (!relay->held) return 0;
+    relay->held = false;
+    return store_relay_lease(relay->st, relay->cfg.id, 1, &held, err); /* ours for one more millisecond */
+}
+
 int64_t relay_wait_ms(const struct relay *relay) { return relay->held ? 0 : STANDBY_MS / 5; }
 bool relay_is_idle(const struct relay *relay) { return flights_open(relay) == 0; }
 struct relay_stats relay_stats_get(const struct relay *relay) {
