@@ -174,6 +174,7 @@ static void drain_outbox(struct cli_control *control, struct err *err) {
         } else if (last_words && (relay_wait_ms(control->relay) > 0 || (done == 0 && relay_is_idle(control->relay)))) {
             break;
         }
+        if (relay_wait_ms(control->relay) > 0) cli__pause_ms(TICK_MS); /* another relay works */
         if (last_words && clock_mono_ms(&clock_system) >= deadline) break;
     }
     if (relay_release(control->relay, err) != 0) log_err("relay", err);
