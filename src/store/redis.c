@@ -4,12 +4,14 @@
  * Nothing is retried here. A call whose connection broke may or may not have happened; every script is safe to repeat,
  * and it is the role loop that repeats it. `generation` grows with each connection: attaching (store.c) relies on a
  * whole conversation having been with one Redis process, and a TCP connection does not outlive its process. */
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include "store_internal.h"
@@ -35,6 +37,18 @@ static int parse_int(const char *s, int min, int max, int *ret) {
     return 0;
 }
 
+/* Replaces "%40" by "@" and so on, in place: a URL cannot hold every character of a password as it is. */
+static void percent_decode(char *s) {
+    char *to = s;
+    for (; *s; s++) {
+        char hex[3] = "";
+        bool coded = s[0] == '%' && isxdigit((unsigned char)s[1]) && isxdigit((unsigned char)s[2]);
+        *to++ = coded ? (char)strtol(memcpy(hex, s + 1, 2), NULL, 16) : *s;
+        if (coded) s += 2;
+    }
+    *to = '\0';
+}
+
 /* "user:password@" or ":password@" or "password@"; cuts it off and returns the rest. */
 static char *take_credentials(struct redis *redis, char *s) {
     char *at = strrchr(s, '@');
@@ -44,6 +58,8 @@ static char *take_credentials(struct redis *redis, char *s) {
     if (colon) *colon = '\0';
     if (colon && s[0]) redis->user = mem_strdup(s);
     redis->password = mem_strdup(colon ? colon + 1 : s);
+    if (redis->user) percent_decode(redis->user);
+    percent_decode(redis->password);
     return at + 1;
 }
 
@@ -55,7 +71,7 @@ static int parse_tcp(struct redis *redis, char *s) {
     char *colon;
     if (rest[0] == '[') { /* an IPv6 address in brackets */
         char *close = strchr(rest, ']');
-        if (!close) return -1;
+        if (!close || (close[1] && close[1] != ':')) return -1;
         *close = '\0';
         colon = close[1] == ':' ? close + 1 : NULL;
         rest++;
@@ -93,8 +109,8 @@ static void disconnect(struct redis *redis) {
     redis->ctx = NULL;
 }
 
-static int unavailable(struct redis *redis, const char *what, struct err *err) {
-    const char *why = !redis->ctx ? "out of memory" : redis->ctx->errstr[0] ? redis->ctx->errstr : strerror(errno);
+/* Drops the connection and says why. */
+static int broken(struct redis *redis, const char *what, const char *why, struct err *err) {
     if (redis->host)
         err_set(err, ERR_STORE_UNAVAILABLE, "redis %s:%d: %s: %s", redis->host, redis->port, what, why);
     else
@@ -103,31 +119,76 @@ static int unavailable(struct redis *redis, const char *what, struct err *err) {
     return -1;
 }
 
-static int authenticate(struct redis *redis, struct err *err) {
-    if (!redis->password) return 0;
-    redisReply *reply = redis->user ? redisCommand(redis->ctx, "AUTH %s %s", redis->user, redis->password)
-                                    : redisCommand(redis->ctx, "AUTH %s", redis->password);
-    if (!reply) return unavailable(redis, "AUTH", err);
+static int unavailable(struct redis *redis, const char *what, struct err *err) {
+    bool late = redis->ctx && redis->ctx->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
+    char text[64];
+    snprintf(text, sizeof text, "no answer within %d ms", redis->timeout_ms);
+    const char *why = !redis->ctx             ? "out of memory"
+                      : late                  ? text
+                      : redis->ctx->errstr[0] ? redis->ctx->errstr
+                                              : strerror(errno);
+    return broken(redis, what, why, err);
+}
+
+static int send_all(int fd, const char *bytes, size_t len) {
+    while (len > 0) {
+        ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* One command, one reply. It is sent from here because hiredis would write() it: on a connection whose server has gone
+ * that ends a program which does not ignore SIGPIPE. */
+static int converse(struct redis *redis, int argc, const char **argv, const size_t *lens, redisReply **ret,
+                    struct err *err) {
+    char *command = NULL;
+    errno = 0;
+    int len = redisFormatCommandArgv(&command, argc, argv, lens);
+    int rc = len < 0 ? -1 : send_all(redis->ctx->fd, command, (size_t)len);
+    bool hung_up = rc != 0 && errno == EPIPE; /* then it may have said why, which is still to be read */
+    if (rc != 0 && !hung_up) broken(redis, argv[0], len < 0 ? "out of memory" : strerror(errno), err);
+    redisFreeCommand(command);
+    if (rc != 0 && !hung_up) return -1;
+    void *reply = NULL;
+    if (redisGetReply(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, argv[0], err);
+    *ret = reply;
+    if ((*ret)->type != REDIS_REPLY_ERROR || strncmp((*ret)->str, "ERR max number of clients", 25) != 0) return 0;
+    rc = broken(redis, argv[0], (*ret)->str, err); /* Redis says so in place of an answer, and hangs up */
+    freeReplyObject(reply);
+    return rc;
+}
+
+/* A command of the connection's set-up: an error reply ends the connection. */
+static int set_up(struct redis *redis, int argc, const char **argv, struct err *err) {
+    redisReply *reply;
+    size_t lens[3];
+    for (int i = 0; i < argc; i++) lens[i] = strlen(argv[i]);
+    if (converse(redis, argc, argv, lens, &reply, err) != 0) return -1;
     int rc = 0;
     if (reply->type == REDIS_REPLY_ERROR) {
-        rc = err_set(err, ERR_STORE_UNFIT, "redis AUTH: %s", reply->str);
+        rc = err_set(err, ERR_STORE_UNFIT, "redis %s: %.300s", argv[0], reply->str);
         disconnect(redis);
     }
     freeReplyObject(reply);
     return rc;
 }
 
+static int authenticate(struct redis *redis, struct err *err) {
+    if (!redis->password) return 0;
+    const char *with_user[] = {"AUTH", redis->user, redis->password}, *without[] = {"AUTH", redis->password};
+    return redis->user ? set_up(redis, 3, with_user, err) : set_up(redis, 2, without, err);
+}
+
 static int select_db(struct redis *redis, struct err *err) {
     if (redis->db == 0) return 0;
-    redisReply *reply = redisCommand(redis->ctx, "SELECT %d", redis->db);
-    if (!reply) return unavailable(redis, "SELECT", err);
-    int rc = 0;
-    if (reply->type == REDIS_REPLY_ERROR) {
-        rc = err_set(err, ERR_STORE_UNFIT, "redis SELECT %d: %s", redis->db, reply->str);
-        disconnect(redis);
-    }
-    freeReplyObject(reply);
-    return rc;
+    char db[16];
+    snprintf(db, sizeof db, "%d", redis->db);
+    const char *argv[] = {"SELECT", db};
+    return set_up(redis, 2, argv, err);
 }
 
 static int connect_now(struct redis *redis, struct err *err) {
@@ -147,10 +208,7 @@ static int connect_now(struct redis *redis, struct err *err) {
 static int redis_call(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err) {
     struct redis *redis = (struct redis *)tr;
     if (connect_now(redis, err) != 0) return -1;
-    redisReply *reply = redisCommandArgv(redis->ctx, (int)args->count, args->argv, args->lens);
-    if (!reply) return unavailable(redis, args->argv[0], err);
-    *ret = reply;
-    return 0;
+    return converse(redis, (int)args->count, args->argv, args->lens, ret, err);
 }
 
 static int redis_fd(struct store__transport *tr) {

@@ -24,6 +24,7 @@
 
 #include <cmocka.h>
 
+#include "penstock/store_outbox.h"
 #include "penstock/store_view.h"
 #include "testlib.h"
 
