@@ -101,13 +101,17 @@ static void count_end(struct worker *worker, const struct store_finish *job) {
         worker->stats.cancelled++;
 }
 
+/* May a batch be claimed ahead of the running one's end? Not beside a job that a worker died of: if it kills this one, too,
+ * what is held ahead would be charged with a crash. (Such a job is always alone in its batch.) */
+static bool may_claim_ahead(const struct worker *worker) {
+    bool quick = worker->batch_us >= 0 && worker->batch_us < worker->cfg.prefetch_below_ms * 1000;
+    return !worker->ahead && quick && worker->running->jobs[0].claim.crashes == 0;
+}
+
 /* What to ask for with the next claim. False: nothing now. */
 static bool want_claim(const struct worker *worker, struct store_claim *ret) {
     if (worker->draining || worker->stuck) return false;
-    if (worker->running) {
-        bool quick = worker->batch_us >= 0 && worker->batch_us < worker->cfg.prefetch_below_ms * 1000;
-        if (worker->ahead || !quick) return false;
-    }
+    if (worker->running && !may_claim_ahead(worker)) return false;
     *ret = (struct store_claim){.worker = worker->cfg.id, .lease_ms = worker->cfg.lease_ms};
     ret->model_count = worker__model_names(worker->models, &ret->models, &ret->max_jobs);
     return ret->model_count > 0;

@@ -221,35 +221,43 @@ local function lose(job)
   requeue(job, 'worker_lost', 0)
 end
 
+-- Writes that `worker` runs the job from now on. Returns its row: id, model, version, token, traceparent, attempt, crashes,
+-- timeout_ms, spec.
+local function start(job, worker, lease_ms)
+  job.worker, job.token = worker, next_token()
+  job.started_at, job.lease_until = NOW, NOW + lease_ms
+  transition(job, 'running', 'claim',
+    { 'worker', worker, 'token', job.token, 'started_at', NOW, 'lease_until', job.lease_until },
+    { worker = worker, token = job.token })
+  if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
+  call('ZADD', P .. 'timers', running_deadline(job), job.id)
+  call('SADD', P .. 'held:' .. worker, job.id)
+  return { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', job.attempt, job.crashes,
+    job.timeout_ms, call('GET', P .. 'spec:' .. job.id) or '' }
+end
+
 -- Hands ready jobs of one model to a worker: the first of `models` that has any. ARGV from `at`: worker, lease_ms, number of
--- models, then model and max_jobs each. Returns rows {id, model, version, token, traceparent, attempt, crashes, timeout_ms, spec}.
+-- models, then model and max_jobs each. Returns the rows of start().
+-- A job whose worker died is handed out alone, because it may be what kills workers: in a batch it would take the same
+-- neighbours along at every start, until all of them had used up their crashes.
 local function claim(at)
   local worker, lease_ms, models = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local jobs, rows = {}, {}
-  settle()
+  local rows = {}
   for m = 0, models - 1 do
-    local popped = call('ZPOPMIN', P .. 'ready:' .. ARGV[at + 3 + 2 * m], ARGV[at + 4 + 2 * m])
+    local ready = P .. 'ready:' .. ARGV[at + 3 + 2 * m]
+    local popped = call('ZPOPMIN', ready, ARGV[at + 4 + 2 * m])
+    local full = false
     for i = 1, #popped, 2 do
-      local job = load(popped[i])
-      if job and job.state == 'queued' then jobs[#jobs + 1] = job end
+      local job = not full and load(popped[i])
+      full = full or (#rows > 0 and job and job.crashes > 0)
+      if full then
+        call('ZADD', ready, popped[i + 1], popped[i])
+      elseif job and job.state == 'queued' then
+        rows[#rows + 1] = start(job, worker, lease_ms)
+        full = job.crashes > 0
+      end
     end
-    if #jobs > 0 then break end
-  end
-  if #jobs == 0 then return rows end
-  local keys = {}
-  for i, job in ipairs(jobs) do keys[i] = P .. 'spec:' .. job.id end
-  local specs = call('MGET', unpack(keys)) -- CLAIM_MAX in claim.c keeps them few enough
-  for i, job in ipairs(jobs) do
-    job.worker, job.token = worker, next_token()
-    job.started_at, job.lease_until = NOW, NOW + lease_ms
-    transition(job, 'running', 'claim',
-      { 'worker', worker, 'token', job.token, 'started_at', NOW, 'lease_until', job.lease_until },
-      { worker = worker, token = job.token })
-    if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
-    zadd('timers', running_deadline(job), job.id)
-    sadd('held:' .. worker, job.id)
-    rows[i] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', job.attempt, job.crashes,
-      job.timeout_ms, specs[i] or '' }
+    if #rows > 0 then break end
   end
   return rows
 end
