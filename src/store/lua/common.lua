@@ -13,6 +13,7 @@ local call = redis.call
 local SEP = '\31'                        -- cannot occur in a scalar of an event: names and numbers are checked before
 
 local NOW                                -- Redis TIME in ms: the only clock that deadlines are judged by
+local NOW_TEXT, RETIRE_TEXT              -- the same, and when a job that ends now is forgotten, as text (see whole)
 local GSEQ, TOKENS                       -- events ever emitted; fencing tokens ever drawn
 local READIED, READIED_BEFORE            -- how often any job ever became ready: a job's place in its queue
 local OUT = {}                           -- job_id, event, job_id, event ...
@@ -68,10 +69,15 @@ local function settle()
   ZSETS, SETS, DOCS = {}, {}, {}
 end
 
+-- A number as text. Lua prints 14 digits by itself, and the year 9999 in ms takes 15. Printing is also what a script spends most
+-- of its time on, so texts stay texts where nothing is calculated, and a number that many jobs share is printed once.
+local function whole(n) return string.format('%.0f', n) end
+
 -- Reads the clock and the counters. False when another epoch rules: then nothing may be written.
 local function begin()
   local t = call('TIME')
   NOW = t[1] * 1000 + math.floor(t[2] / 1000)
+  NOW_TEXT, RETIRE_TEXT = whole(NOW), whole(NOW + RETENTION_MS)
   local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens', 'readied')
   GSEQ, TOKENS, READIED = tonumber(m[2]) or 0, tonumber(m[3]) or 0, tonumber(m[4]) or 0
   READIED_BEFORE = READIED
@@ -85,19 +91,17 @@ local function next_token()
   return EPOCH .. '-' .. TOKENS
 end
 
--- A time that a producer chooses may have more than the 14 digits that Lua prints by itself: the year 9999 takes 15.
-local function whole(n) return n and string.format('%.0f', n) or 0 end
-
 -- Order of fields: store__event_decode() in outbox.c. doc, key and raw may hold any bytes and so stand behind their lengths.
+-- An empty number is 0.
 local function emit(e)
   local doc, key, raw = e.doc or '', e.key, e.raw or ''
   OUT[#OUT + 1] = e.id or ''
   OUT[#OUT + 1] = table.concat({
-    e.seq or 0, e.from or '', e.to, NOW, e.attempt or 0, e.max_attempts or 0, e.crashes or 0, e.priority or 0,
+    e.seq or '', e.from or '', e.to, NOW_TEXT, e.attempt or '', e.max_attempts or '', e.crashes or '', e.priority or '',
     e.model or '', e.model_version or '', e.worker or '', e.token or '', e.reason or '', e.traceparent or '',
-    whole(e.not_before), whole(e.timeout_ms), whole(e.queue_timeout_ms), e.progress or 0,
-    e.topic or '', e.partition or 0, e.offset or 0,
-    #doc, key and #key or -1, e.raw_size or 0, doc .. (key or '') .. raw }, SEP)
+    e.not_before or '', e.timeout_ms or '', e.queue_timeout_ms or '', e.progress or '',
+    e.topic or '', e.partition or '', e.offset or '',
+    #doc, key and #key or '-1', e.raw_size or '', doc .. (key or '') .. raw }, SEP)
 end
 
 local function flush()
@@ -111,14 +115,14 @@ local function flush()
   for model in pairs(WAKE) do call('PUBLISH', P .. 'wake', model) end
 end
 
--- The job's record as a table, or nil if there is none. Absent numbers are 0, absent texts nil.
+-- The job's record as a table, or nil if there is none. Times and seq are numbers, 0 if absent; the rest stays text.
 local function load(id)
   local v = call('HMGET', P .. 'job:' .. id, 'state', 'seq', 'model', 'model_version', 'priority', 'attempt', 'max_attempts',
     'crashes', 'token', 'worker', 'cancel_requested', 'cancel_reason', 'traceparent', 'timeout_ms', 'queue_timeout_ms', 'queued_at',
     'started_at', 'not_before', 'lease_until', 'progress')
   if not v[1] then return nil end
-  return { id = id, state = v[1], seq = tonumber(v[2]), model = v[3], model_version = v[4] or nil, priority = tonumber(v[5]),
-    attempt = tonumber(v[6]), max_attempts = tonumber(v[7]), crashes = tonumber(v[8]), token = v[9] or nil, worker = v[10] or nil,
+  return { id = id, state = v[1], seq = tonumber(v[2]), model = v[3], model_version = v[4] or nil, priority = v[5],
+    attempt = v[6], max_attempts = v[7], crashes = v[8], token = v[9] or nil, worker = v[10] or nil,
     cancel_requested = v[11] or nil, cancel_reason = v[12] or nil, traceparent = v[13] or nil,
     timeout_ms = tonumber(v[14] or 0), queue_timeout_ms = tonumber(v[15] or 0), queued_at = tonumber(v[16] or 0),
     started_at = tonumber(v[17] or 0), not_before = tonumber(v[18] or 0), lease_until = tonumber(v[19] or 0),
@@ -132,11 +136,12 @@ local function transition(job, to, reason, set, more)
   if not (MAY[from or ''] or {})[to] then return false end
   job.seq = (job.seq or 0) + 1
   job.state = to
-  call('HSET', P .. 'job:' .. job.id, 'state', to, 'seq', job.seq, 'updated_at', NOW, unpack(set))
+  local seq = whole(job.seq)
+  call('HSET', P .. 'job:' .. job.id, 'state', to, 'seq', seq, 'updated_at', NOW_TEXT, unpack(set))
   if from then zrem('index:' .. from, job.id) end
-  zadd('index:' .. to, NOW, job.id)
+  zadd('index:' .. to, NOW_TEXT, job.id)
   local e = more or {}
-  e.id, e.seq, e.from, e.to, e.reason = job.id, job.seq, from, to, reason
+  e.id, e.seq, e.from, e.to, e.reason = job.id, seq, from, to, reason
   e.attempt, e.crashes, e.traceparent = job.attempt, job.crashes, job.traceparent
   emit(e)
   return true
@@ -181,8 +186,7 @@ local function finish(job, to, reason, doc)
   if not (MAY[job.state or ''] or {})[to] then return false end
   if job.state == 'running' then let_go(job) end
   if job.state == 'queued' then zrem('ready:' .. job.model, job.id) end
-  local set = { 'finished_at', NOW, 'duration_ms', job.started_at and job.started_at > 0 and NOW - job.started_at or 0,
-    'crashes', job.crashes }
+  local set = { 'finished_at', NOW_TEXT, 'duration_ms', job.started_at > 0 and NOW - job.started_at or '0', 'crashes', job.crashes }
   if to == 'failed' then
     set[#set + 1] = 'error_code'
     set[#set + 1] = reason
@@ -194,7 +198,7 @@ local function finish(job, to, reason, doc)
   if job.lease_until > 0 or job.not_before > 0 or job.cancel_requested then
     call('HDEL', P .. 'job:' .. job.id, 'lease_until', 'not_before', 'cancel_requested')
   end
-  if RETENTION_MS > 0 then zadd('timers', NOW + RETENTION_MS, job.id)
+  if RETENTION_MS > 0 then zadd('timers', RETIRE_TEXT, job.id)
   else zrem('timers', job.id) end
   return done
 end
@@ -204,9 +208,10 @@ local function requeue(job, reason, not_before)
   let_go(job)
   local worker, token = job.worker, job.token
   job.queued_at, job.not_before = NOW, not_before
-  local set = { 'queued_at', NOW, 'attempt', job.attempt, 'crashes', job.crashes }
-  if not_before > 0 then set[#set + 1], set[#set + 2] = 'not_before', not_before end
-  transition(job, 'queued', reason, set, { worker = worker, token = token, not_before = not_before })
+  local set = { 'queued_at', NOW_TEXT, 'attempt', job.attempt, 'crashes', job.crashes }
+  local until_text = not_before > 0 and whole(not_before) or nil
+  if until_text then set[#set + 1], set[#set + 2] = 'not_before', until_text end
+  transition(job, 'queued', reason, set, { worker = worker, token = token, not_before = until_text })
   call('HDEL', P .. 'job:' .. job.id, 'worker', 'token', 'started_at', 'lease_until', 'progress', 'progress_message')
   enqueue(job)
 end
@@ -215,49 +220,53 @@ local function finish_cancelled(job) return finish(job, 'cancelled', job.cancel_
 
 -- The worker of a running job is gone.
 local function lose(job)
-  job.crashes = job.crashes + 1
+  local crashes = tonumber(job.crashes) + 1
+  job.crashes = whole(crashes)
   if job.cancel_requested then return finish_cancelled(job) end
-  if job.crashes >= MAX_CRASHES then return finish(job, 'failed', 'worker_lost', ERRORS.worker_lost) end
+  if crashes >= MAX_CRASHES then return finish(job, 'failed', 'worker_lost', ERRORS.worker_lost) end
   requeue(job, 'worker_lost', 0)
 end
 
--- Writes that `worker` runs the job from now on. Returns its row: id, model, version, token, traceparent, attempt, crashes,
--- timeout_ms, spec.
-local function start(job, worker, lease_ms)
-  job.worker, job.token = worker, next_token()
-  job.started_at, job.lease_until = NOW, NOW + lease_ms
-  transition(job, 'running', 'claim',
-    { 'worker', worker, 'token', job.token, 'started_at', NOW, 'lease_until', job.lease_until },
-    { worker = worker, token = job.token })
-  if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
-  call('ZADD', P .. 'timers', running_deadline(job), job.id)
-  call('SADD', P .. 'held:' .. worker, job.id)
-  return { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', job.attempt, job.crashes,
-    job.timeout_ms, call('GET', P .. 'spec:' .. job.id) or '' }
+-- Ready jobs of one model, in order, at most `max`. A job whose worker died is handed out alone, because it may be what kills
+-- workers: in a batch it would take the same neighbours along at every start, until all of them had used up their crashes.
+local function pop_ready(model, max)
+  local popped = call('ZPOPMIN', P .. 'ready:' .. model, max)
+  local jobs = {}
+  for i = 1, #popped, 2 do
+    local id, score = popped[i], popped[i + 1]
+    local job = load(id)
+    local suspect = job and job.crashes ~= '0'
+    if #jobs > 0 and (suspect or jobs[1].crashes ~= '0') then zadd('ready:' .. model, score, id)
+    elseif job and job.state == 'queued' then jobs[#jobs + 1] = job end
+  end
+  return jobs
 end
 
 -- Hands ready jobs of one model to a worker: the first of `models` that has any. ARGV from `at`: worker, lease_ms, number of
--- models, then model and max_jobs each. Returns the rows of start().
--- A job whose worker died is handed out alone, because it may be what kills workers: in a batch it would take the same
--- neighbours along at every start, until all of them had used up their crashes.
+-- models, then model and max_jobs each. Returns rows {id, model, version, token, traceparent, attempt, crashes, timeout_ms, spec}.
 local function claim(at)
-  local worker, lease_ms, models = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local rows = {}
+  local worker, lease_until, models = ARGV[at], NOW + ARGV[at + 1], tonumber(ARGV[at + 2])
+  local jobs, keys, rows = {}, {}, {}
+  settle()
   for m = 0, models - 1 do
-    local ready = P .. 'ready:' .. ARGV[at + 3 + 2 * m]
-    local popped = call('ZPOPMIN', ready, ARGV[at + 4 + 2 * m])
-    local full = false
-    for i = 1, #popped, 2 do
-      local job = not full and load(popped[i])
-      full = full or (#rows > 0 and job and job.crashes > 0)
-      if full then
-        call('ZADD', ready, popped[i + 1], popped[i])
-      elseif job and job.state == 'queued' then
-        rows[#rows + 1] = start(job, worker, lease_ms)
-        full = job.crashes > 0
-      end
-    end
-    if #rows > 0 then break end
+    if #jobs == 0 then jobs = pop_ready(ARGV[at + 3 + 2 * m], ARGV[at + 4 + 2 * m]) end
+  end
+  if #jobs == 0 then return rows end
+  for i, job in ipairs(jobs) do keys[i] = P .. 'spec:' .. job.id end
+  local specs = call('MGET', unpack(keys)) -- CLAIM_MAX in claim.c keeps them few enough
+  local lease_text = whole(lease_until)
+  for i, job in ipairs(jobs) do
+    job.worker, job.token = worker, next_token()
+    job.started_at, job.lease_until = NOW, lease_until
+    transition(job, 'running', 'claim',
+      { 'worker', worker, 'token', job.token, 'started_at', NOW_TEXT, 'lease_until', lease_text },
+      { worker = worker, token = job.token })
+    if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
+    local deadline = running_deadline(job)
+    zadd('timers', deadline == lease_until and lease_text or deadline, job.id)
+    sadd('held:' .. worker, job.id)
+    rows[i] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', tonumber(job.attempt),
+      tonumber(job.crashes), job.timeout_ms, specs[i] or '' }
   end
   return rows
 end

@@ -10,8 +10,8 @@ local function conclude(job, outcome, code, retryable, backoff_ms, doc)
   if outcome == 'C' then return finish(job, 'completed', 'finish', doc) end
   if outcome == 'X' or job.cancel_requested then return finish_cancelled(job) end
   if outcome == 'R' then return requeue(job, 'release', 0) end
-  if retryable and job.attempt < job.max_attempts then
-    job.attempt = job.attempt + 1
+  if retryable and tonumber(job.attempt) < tonumber(job.max_attempts) then
+    job.attempt = whole(job.attempt + 1)
     return requeue(job, 'retry', NOW + backoff_ms)
   end
   return finish(job, 'failed', code, doc)

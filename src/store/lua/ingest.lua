@@ -23,33 +23,35 @@ local function create(c, tombstones)
     return reject(c, 'job_conflict', ERRORS.job_conflict)
   end
   SPECS[c.id] = c.spec
-  local job = { id = c.id, seq = 0, model = c.model, model_version = c.model_version, priority = c.priority, attempt = 1,
-    crashes = 0, lease_until = 0, traceparent = c.traceparent, queued_at = NOW, not_before = c.not_before > NOW and c.not_before or 0,
-    timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms }
+  local not_before = tonumber(c.not_before)
+  local delayed = not_before > NOW
+  local job = { id = c.id, seq = 0, model = c.model, priority = c.priority, attempt = '1', crashes = '0', lease_until = 0,
+    traceparent = c.traceparent, queued_at = NOW, not_before = delayed and not_before or 0,
+    queue_timeout_ms = tonumber(c.queue_timeout_ms) }
   local cancelled = tombstones and call('ZSCORE', P .. 'tombstones', c.id)
-  local set = { 'model', c.model, 'priority', c.priority, 'attempt', 1, 'max_attempts', c.max_attempts, 'crashes', 0,
-    'created_at', NOW }
+  local set = { 'model', c.model, 'priority', c.priority, 'attempt', '1', 'max_attempts', c.max_attempts, 'crashes', '0',
+    'created_at', NOW_TEXT, 'timeout_ms', c.timeout_ms, 'queue_timeout_ms', c.queue_timeout_ms }
   local function put(name, value) set[#set + 1], set[#set + 2] = name, value end
   if c.model_version ~= '' then put('model_version', c.model_version) end
-  if c.timeout_ms > 0 then put('timeout_ms', c.timeout_ms) end
-  if c.queue_timeout_ms > 0 then put('queue_timeout_ms', c.queue_timeout_ms) end
   if c.traceparent ~= '' then put('traceparent', c.traceparent) end
   local more = { model = c.model, model_version = c.model_version, priority = c.priority, max_attempts = c.max_attempts,
-    timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms, not_before = job.not_before, doc = c.spec, topic = c.topic,
-    partition = c.partition, offset = c.offset }
+    timeout_ms = c.timeout_ms, queue_timeout_ms = c.queue_timeout_ms, doc = c.spec, topic = c.topic, partition = c.partition,
+    offset = c.offset }
   set_doc('spec:' .. c.id, c.spec)
   if cancelled then
     local reason = call('HGET', P .. 'tombstone_reasons', c.id)
     call('ZREM', P .. 'tombstones', c.id)
     call('HDEL', P .. 'tombstone_reasons', c.id)
-    put('finished_at', NOW)
-    put('duration_ms', 0)
-    more.not_before = 0
+    put('finished_at', NOW_TEXT)
+    put('duration_ms', '0')
     transition(job, 'cancelled', reason or 'cancel', set, more)
-    if RETENTION_MS > 0 then zadd('timers', NOW + RETENTION_MS, c.id) end
+    if RETENTION_MS > 0 then zadd('timers', RETIRE_TEXT, c.id) end
   else
-    put('queued_at', NOW)
-    if job.not_before > 0 then put('not_before', job.not_before) end
+    put('queued_at', NOW_TEXT)
+    if delayed then
+      put('not_before', c.not_before)
+      more.not_before = c.not_before
+    end
     transition(job, 'queued', 'create', set, more)
     enqueue(job)
   end
@@ -87,9 +89,9 @@ local function parse()
     local c = { kind = ARGV[at], topic = ARGV[at + 1], partition = ARGV[at + 2], offset = ARGV[at + 3], id = ARGV[at + 4],
       traceparent = ARGV[at + 5], key = key ~= '' and string.sub(key, 2) or nil, raw = ARGV[at + 7], raw_size = ARGV[at + 8] }
     if c.kind == 'C' then
-      c.model, c.model_version, c.priority = ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
-      c.max_attempts, c.timeout_ms, c.queue_timeout_ms = tonumber(ARGV[at + 12]), tonumber(ARGV[at + 13]), tonumber(ARGV[at + 14])
-      c.not_before, c.spec = tonumber(ARGV[at + 15]), ARGV[at + 16]
+      c.model, c.model_version, c.priority = ARGV[at + 9], ARGV[at + 10], ARGV[at + 11]
+      c.max_attempts, c.timeout_ms, c.queue_timeout_ms = ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]
+      c.not_before, c.spec = ARGV[at + 15], ARGV[at + 16]
       ids[#ids + 1], keys[#keys + 1] = c.id, P .. 'spec:' .. c.id
       at = at + 17
     elseif c.kind == 'X' then
