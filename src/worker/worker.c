@@ -5,7 +5,9 @@
  * at most one more is claimed ahead, at most one is finished but not yet told to the store. Each step looks at all
  * three: collect what ended, start what is ready, tell the store (finishing and claiming in one call), renew the leases
  * of everything held, end what must not go on. The step never blocks except in Redis calls, and it keeps what it could
- * not tell the store until it can. A run that does not obey should_stop within the grace period cannot be stopped from
+ * not tell the store until it can. A batch is claimed ahead on the guess that the running one is quick; when the guess
+ * was wrong it is given back, because its jobs would wait here, marked as running, while other workers have nothing to
+ * do. A run that does not obey should_stop within the grace period cannot be stopped from
  * within the process: the step saves what it can and asks for the process to end. A cancelled job among those is not
  * reported cancelled by us: the supervisor (or the lease) does it once this process is dead, when the work has really
  * stopped. What breaks if changed: claiming before the running batch is known to be healthy, or renewing what was lost,
@@ -27,6 +29,7 @@
 #define IDLE_CLAIM_MS       250 /* claim this often although nothing was told: messages may be lost */
 #define PROGRESS_MS         500 /* progress reaches the record at most this often */
 #define REGISTER_TTL_LEASES 3
+#define AHEAD_PATIENCE      4   /* what is claimed ahead waits so many times prefetch_below_ms, then it goes back */
 #define RETRY_CALL_MS       100 /* after the store was not there */
 
 struct worker {
@@ -39,7 +42,8 @@ struct worker {
     struct arena arena;                           /* receives claims */
     bool draining, woken, renew_now, stuck;
     int64_t claim_at_ms, renew_at_ms, register_at_ms, progress_at_ms, started_at;
-    int64_t batch_us; /* smoothed time of a batch; -1: none yet */
+    int64_t patience_ms; /* the moment at which the running batch is no longer quick */
+    int64_t batch_us;    /* smoothed time of a batch; -1: none yet */
     uint64_t seed;
     struct worker_stats stats;
 };
@@ -101,11 +105,18 @@ static void count_end(struct worker *worker, const struct store_finish *job) {
         worker->stats.cancelled++;
 }
 
-/* May a batch be claimed ahead of the running one's end? Not beside a job that a worker died of: if it kills this one, too,
- * what is held ahead would be charged with a crash. (Such a job is always alone in its batch.) */
+/* May a batch be claimed ahead of the running one's end? Not beside a job that a worker died of: if it kills this one,
+ * too, what is held ahead would be charged with a crash. (Such a job is always alone in its batch.) */
 static bool may_claim_ahead(const struct worker *worker) {
     bool quick = worker->batch_us >= 0 && worker->batch_us < worker->cfg.prefetch_below_ms * 1000;
-    return !worker->ahead && quick && worker->running->jobs[0].claim.crashes == 0;
+    return !worker->ahead && quick && now_ms(worker) < worker->patience_ms &&
+           worker->running->jobs[0].claim.crashes == 0;
+}
+
+static void start_batch(struct worker *worker, struct worker_batch *batch) {
+    worker->running = batch;
+    worker->patience_ms = now_ms(worker) + worker->cfg.prefetch_below_ms * AHEAD_PATIENCE;
+    worker->runner->start(worker->runner, batch);
 }
 
 /* What to ask for with the next claim. False: nothing now. */
@@ -126,12 +137,10 @@ static void take_claims(struct worker *worker, const struct store_claims *claims
     worker->stats.claimed += claims->count;
     struct worker_batch *batch =
         worker__batch_new(&worker->arena, claims, worker->models, worker->cfg.max_result_bytes);
-    if (worker->running) {
+    if (worker->running)
         worker->ahead = batch;
-    } else {
-        worker->running = batch;
-        worker->runner->start(worker->runner, batch);
-    }
+    else
+        start_batch(worker, batch);
 }
 
 /* Tells the store how the ended batch ended and claims the next in the same call. The batch is kept if that fails. */
@@ -179,10 +188,24 @@ static void advance(struct worker *worker) {
         if (worker->ended->sticky) worker->stuck = true;
     }
     if (!worker->running && worker->ahead && !worker->stuck) {
-        worker->running = worker->ahead;
+        struct worker_batch *batch = worker->ahead;
         worker->ahead = NULL;
-        worker->runner->start(worker->runner, worker->running);
+        start_batch(worker, batch);
     }
+}
+
+static int release_ahead_when_due(struct worker *worker, struct err *err) {
+    struct worker_batch *batch = worker->ahead;
+    if (!batch || now_ms(worker) < worker->patience_ms) return 0;
+    struct store_finish *ends = arena_alloc(&batch->arena, batch->count * sizeof *ends);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct store_claimed *claim = &batch->jobs[i].claim;
+        ends[i] = (struct store_finish){.job_id = claim->job_id, .token = claim->token, .outcome = STORE_RELEASED};
+    }
+    if (store_finish(worker->st, worker->cfg.id, ends, batch->count, NULL, NULL, NULL, err) != 0) return -1;
+    worker->ahead = NULL;
+    worker__batch_free(batch);
+    return 0;
 }
 
 /* --- leases --------------------------------------------------------------------------------------------------------
@@ -355,6 +378,7 @@ static int step(struct worker *worker, size_t *ret_done, struct err *err) {
         return end_process(worker, err);
     }
     if (worker->ended && finish_ended(worker, ret_done, err) != 0) return -1;
+    if (release_ahead_when_due(worker, err) != 0) return -1;
     if (claim_more(worker, ret_done, err) != 0) return -1;
     if (renew_when_due(worker, err) != 0) return -1;
     return register_when_due(worker, err);
@@ -372,6 +396,7 @@ static int64_t wait_ms(const struct worker *worker) {
     struct store_claim want;
     if (worker->ended) return 0;
     if (worker->running && worker->renew_at_ms < until) until = worker->renew_at_ms;
+    if (worker->ahead && worker->patience_ms < until) until = worker->patience_ms;
     if (want_claim(worker, &want) && worker->claim_at_ms < until) until = worker->claim_at_ms;
     for (size_t i = 0; i < batch_count(worker->running); i++) {
         int64_t told = told_at_ms(&worker->running->jobs[i]);
