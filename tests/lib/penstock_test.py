@@ -205,6 +205,10 @@ class Redis:
         shutil.rmtree(self.dir / "appendonlydir", ignore_errors=True)
         self.start()
 
+    def terminate(self):
+        """SIGTERM: the append file is written to its end, so that a start() after it has lost nothing."""
+        self.process.terminate()
+
     def stop(self):
         self.process.kill9()
 
@@ -264,6 +268,17 @@ class Kafka:
         self.process.kill9_group()
 
 
+def java_client(kafka, *args, input=None, timeout=60):
+    """Runs tests/lib/OutsideClient.java, which uses Apache Kafka's own client; returns what it prints."""
+    modules = run(["java", "--list-modules"], check=False).stdout if shutil.which("java") else ""
+    if "jdk.compiler" not in modules:
+        raise Missing("a Java compiler is missing (Debian package openjdk-17-jdk-headless)")
+    libs = run([SOURCE_DIR / "scripts/fetch-kafka"], timeout=300).stdout.strip()
+    return run(["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*",
+                SOURCE_DIR / "tests/lib/OutsideClient.java", kafka.bootstrap, *args], input=input, timeout=timeout).stdout
+
+
 _shared_kafka = None
 
 
@@ -275,12 +290,17 @@ def shared_kafka():
     return _shared_kafka
 
 
-# Bytes that keep keys and messages apart on kcat's standard input, and that no JSON contains.
-_KEY_END, _MESSAGE_END = "\x1e", "\x1f"
+# What keeps keys and messages apart on kcat's standard input. Longer than a byte, because messages may hold any byte.
+_KEY_END, _MESSAGE_END = b"\x1e-penstock-key-\x1e", b"\x1f-penstock-message-\x1f"
+
+
+def as_bytes(value):
+    return value.encode() if isinstance(value, str) else value
 
 
 def kcat_produce(kafka, topic, messages, timeout=60):
-    """Produces dicts {"key", "value", "headers": {name: value}}, all but value optional, in order, with acks=all."""
+    """Produces dicts {"key", "value", "headers": {name: value}}, all but value optional, in order, with acks=all. Keys
+    and values are text or bytes; kcat skips an empty value."""
     need_program("kcat", "kcat")
     index = 0
     while index < len(messages):  # kcat's headers hold for a whole run: one run for each stretch of equal headers
@@ -289,24 +309,34 @@ def kcat_produce(kafka, topic, messages, timeout=60):
         while end < len(messages) and (messages[end].get("headers") or {}) == headers:
             end += 1
         options = [part for name, value in headers.items() for part in ("-H", f"{name}={value}")]
-        text = "".join(("" if message.get("key") is None else message["key"] + _KEY_END) + message["value"] + _MESSAGE_END
-                       for message in messages[index:end])
-        run(["kcat", "-P", "-b", kafka.bootstrap, "-t", topic, "-K", _KEY_END, "-D", _MESSAGE_END, "-X", "acks=all",
-             "-X", "enable.idempotence=true", "-X", "partitioner=murmur2_random", *options], input=text, timeout=timeout)
+        text = b"".join((b"" if message.get("key") is None else as_bytes(message["key"]) + _KEY_END)
+                        + as_bytes(message["value"]) + _MESSAGE_END for message in messages[index:end])
+        run(["kcat", "-P", "-b", kafka.bootstrap, "-t", topic, "-K", _KEY_END.decode(), "-D", _MESSAGE_END.decode(),
+             "-X", "acks=all", "-X", "enable.idempotence=true", "-X", "partitioner=murmur2_random",
+             "-X", "message.max.bytes=4194304", *options], input=text, timeout=timeout)
         index = end
 
 
 def kcat_read(kafka, topic, timeout=60):
     """Everything that stands in the topic now, as a read_committed reader sees it: a list of dicts with topic, partition,
-    offset, key, payload (text or None), headers (a list of pairs)."""
+    offset, key, payload (text or None; bytes that are no UTF-8 as surrogates: see payload_bytes), headers (pairs)."""
     need_program("kcat", "kcat")
-    done = run(["kcat", "-C", "-q", "-e", "-J", "-b", kafka.bootstrap, "-t", topic, "-o", "beginning", "-X",
-                "isolation.level=read_committed", "-X", "fetch.wait.max.ms=20"], timeout=timeout)
-    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    done = subprocess.run(["kcat", "-C", "-q", "-e", "-J", "-b", kafka.bootstrap, "-t", topic, "-o", "beginning", "-X",
+                           "isolation.level=read_committed", "-X", "fetch.wait.max.ms=20"], capture_output=True,
+                          timeout=timeout)
+    if done.returncode != 0:
+        raise AssertionError(f"kcat -C -t {topic} ended with {done.returncode}:\n{done.stderr.decode()}")
+    lines = done.stdout.decode(errors="surrogateescape").split("\n")
+    messages = [json.loads(line, strict=False) for line in lines if line]
     for message in messages:
         flat = message.get("headers") or []
         message["headers"] = list(zip(flat[::2], flat[1::2]))
     return sorted(messages, key=lambda message: (message["partition"], message["offset"]))
+
+
+def payload_bytes(text):
+    """The very bytes of a key or payload that kcat_read returned."""
+    return None if text is None else text.encode(errors="surrogateescape")
 
 
 def kcat_consume(kafka, topic, count=None, deadline=30):
