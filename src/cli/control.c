@@ -90,12 +90,12 @@ static bool model_known(void *self, const char *model, const char *version) {
     return registry_model_find(&control->models, model, version) != NULL;
 }
 
-/* A control process that sees the repository refuses unknown models at once; one that does not (the workers are
- * elsewhere) takes every name. */
-static int see_models(struct cli_control *control, struct err *err) {
+/* A control process that sees the repository refuses unknown models at once; one that does not, because the workers are
+ * elsewhere, takes every name. */
+static int see_models(struct cli_control *control, bool needed, struct err *err) {
     const char *repository = config_string(control->ctx->cfg, "models.repository");
     struct stat st;
-    if (stat(repository, &st) != 0) {
+    if (!needed && stat(repository, &st) != 0) {
         log_warn(ROLE, "there is no model repository at %s: commands for any model are taken", repository);
         return 0;
     }
@@ -279,7 +279,7 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
     set_relay_kafka(control);
     cli__store_config(ctx, &cfg);
     cfg.may_recover = true;
-    if (bus_kafka_check_props(&control->relay_kafka, err) != 0 || see_models(control, err) != 0 ||
+    if (bus_kafka_check_props(&control->relay_kafka, err) != 0 || see_models(control, worker_count > 0, err) != 0 ||
         store_open(&cfg, &control->st, err) != 0 ||
         open_role(control, &control->ingest_role, "ingest", ingest_role_step, err) != 0 ||
         open_role(control, &control->sweeper_role, "sweeper", sweeper_role_step, err) != 0 ||

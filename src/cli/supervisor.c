@@ -27,6 +27,7 @@ struct slot {
     pid_t pid; /* 0: none */
     char id[65];
     bool unreported; /* it died, and the store does not know yet */
+    bool hopeless;   /* it refused its configuration: it would do so again */
     int64_t started_ms, start_at_ms, delay_ms;
 };
 
@@ -93,6 +94,7 @@ static void note_death(struct slot *slot, int status) {
         log_warn(ROLE, "worker %s (pid %d) ended with exit code %d", slot->id, (int)slot->pid, code);
     else
         log_info(ROLE, "worker %s (pid %d) has ended", slot->id, (int)slot->pid);
+    slot->hopeless = code == CLI_USAGE;
     slot->delay_ms = !young ? 0 : slot->delay_ms ? slot->delay_ms * 2 : 100;
     if (slot->delay_ms > DELAY_MAX_MS) slot->delay_ms = DELAY_MAX_MS;
     slot->start_at_ms = now + slot->delay_ms;
@@ -123,6 +125,9 @@ int cli__supervisor_step(void *self, struct err *err) {
     for (int i = 0; i < sup->count; i++) {
         struct slot *slot = &sup->slots[i];
         if (slot->unreported && report(sup, slot, err) != 0) return -1;
+        if (slot->hopeless)
+            return err_set(err, ERR_CONFIG,
+                           "worker %s cannot work with this configuration; its own line above says why", slot->id);
         if (!slot->pid && clock_mono_ms(&clock_system) >= slot->start_at_ms && start_worker(sup, slot, err) != 0)
             return -1;
     }
