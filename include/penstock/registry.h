@@ -1,7 +1,7 @@
 /* registry: finding executors by name and models on disk.
  *
- * Hides where executors come from (linked in, or dlopen of libpenstock_<name>.so) and the layout of the model
- * repository, which is Triton's: <repository>/<name>/config.json (optional; for the fake executor sufficient) and
+ * Hides where executors come from (linked in, or dlopen of libpenstock_<name>.so, '-' as '_') and the layout of the
+ * model repository, which is Triton's: <repository>/<name>/config.json (optional; for the fake executor sufficient) and
  * <repository>/<name>/<version>/model.onnx, versions being positive integers, the highest the default.
  *
  *     const struct executor_ops *ops;

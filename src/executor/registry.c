@@ -62,6 +62,8 @@ static void *open_beside_binary(const char *file) {
 static void *open_plugin(const char *name, const char *plugin_dir, struct err *err) {
     char file[64], path[PATH_MAX];
     snprintf(file, sizeof file, "libpenstock_%s.so", name);
+    for (char *c = file; *c; c++)
+        if (*c == '-') *c = '_'; /* as build systems name libraries: onnx-cuda is libpenstock_onnx_cuda.so */
     void *handle;
     if (plugin_dir && plugin_dir[0]) {
         snprintf(path, sizeof path, "%s/%s", plugin_dir, file);
