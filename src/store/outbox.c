@@ -138,7 +138,8 @@ int store_outbox_read(struct store *st, const char *after, size_t max, int wait_
     store__args_str(&args, "XREAD");
     store__args_str(&args, "COUNT");
     store__args_int(&args, (int64_t)max);
-    /* An answer that takes as long as the connection's timeout is an error there. (BLOCK 0 would wait for ever.) */
+    /* An answer that takes as long as the connection's timeout is an error there, and Redis ends a wait up to 100 ms
+     * late. (BLOCK 0 would wait for ever.) */
     int longest_ms = st->cfg.timeout_ms / 2;
     if (wait_ms > longest_ms) wait_ms = longest_ms;
     if (wait_ms > 0) {

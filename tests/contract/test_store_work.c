@@ -288,6 +288,33 @@ static void test_store_lost_worker_gives_back_all_its_jobs_and_no_others(void **
     assert_int_equal(lost, 0);
 }
 
+static void test_store_job_that_lost_a_worker_is_handed_out_alone_and_in_its_turn(void **state) {
+    struct fx *fx = *state;
+    for (int i = 0; i < 6; i++) {
+        struct store_item item = fx_item_create(fx, arena_printf(&fx->arena, "%d", i));
+        item.priority = i == 0 || i == 4 ? 5 : 4;
+        assert_int_equal(fx_ingest_one(fx, item), STORE_ACCEPTED);
+    }
+    size_t lost;
+    struct store_claimed held = fx_claim_one(fx, "keeper"); /* 0 */
+    assert_string_equal(fx_claim_one(fx, "w1").job_id, "4");
+    assert_int_equal(store_worker_lost(fx->st, "w1", &lost, &fx->err), 0);
+    assert_true(fx_finish(fx, "keeper", &held, STORE_RELEASED));
+    /* Ready now: 4, which lost a worker, 0 behind it, both urgent; then 1, 2, 3, 5. */
+    struct store_claims claims = fx_claim(fx, "w2", 10, FX_LEASE_MS);
+    assert_int_equal(claims.count, 1);
+    assert_string_equal(claims.jobs[0].job_id, "4");
+    assert_int_equal(store_worker_lost(fx->st, "w2", &lost, &fx->err), 0);
+    /* Now 0 stands before it: the healthy ones go together, past it. */
+    claims = fx_claim(fx, "w2", 10, FX_LEASE_MS);
+    assert_int_equal(claims.count, 5);
+    static const char *const healthy[] = {"0", "1", "2", "3", "5"};
+    for (size_t i = 0; i < 5; i++) assert_string_equal(claims.jobs[i].job_id, healthy[i]);
+    claims = fx_claim(fx, "w3", 10, FX_LEASE_MS);
+    assert_int_equal(claims.count, 1);
+    assert_int_equal(claims.jobs[0].crashes, 2);
+}
+
 /* --- retries and timeouts ------------------------------------------------------------------------------------------
  */
 
@@ -475,6 +502,7 @@ int main(void) {
         FX_TEST(test_store_expired_lease_requeues_as_a_crash_and_not_as_an_attempt),
         FX_TEST(test_store_job_that_loses_its_workers_too_often_fails_with_an_error_document),
         FX_TEST(test_store_lost_worker_gives_back_all_its_jobs_and_no_others),
+        FX_TEST(test_store_job_that_lost_a_worker_is_handed_out_alone_and_in_its_turn),
         FX_TEST(test_store_retry_waits_for_its_backoff_and_fails_when_attempts_are_used_up),
         FX_TEST(test_store_retry_without_backoff_is_ready_at_once),
         FX_TEST(test_store_cancel_of_a_job_that_waits_for_its_retry_leaves_no_timer),
