@@ -232,19 +232,31 @@ static void test_store_that_may_evict_records_is_refused(void **state) {
     store_free(st);
 }
 
-static void test_store_without_memory_takes_nothing_and_loses_nothing(void **state) {
+static void test_store_without_memory_takes_no_jobs_but_ends_and_forgets_those_it_has(void **state) {
     struct fx *fx = *state;
-    fx_create(fx, "a");
-    fx_create(fx, "b");
-    struct store_claims claims = fx_claim(fx, "w1", 1, FX_LEASE_MS);
+    fx->cfg.retention_ms = 1;
+    fx_reopen(fx);
+    fx_create(fx, "lease");
+    assert_int_equal(fx_claim(fx, "w1", 1, 1).count, 1); /* due before any retention */
+    fx_create(fx, "finish");
+    fx_create(fx, "lost");
+    fx_create(fx, "wait");
+    struct store_claimed finish = fx_claim_one(fx, "w1");
+    fx_claim_one(fx, "w2");
     fx_redis(fx, "CONFIG SET maxmemory 1");
-    struct store_item item = fx_item_create(fx, "c");
+    struct store_item item = fx_item_create(fx, "new");
     assert_int_equal(store_ingest(fx->st, &item, 1, &fx->err), -1);
     assert_error(&fx->err, ERR_STORE_UNAVAILABLE, ERR_CLASS_RETRY, "OOM");
-    struct store_claims more;
-    struct store_finish finish = {.job_id = "a", .token = claims.jobs[0].token, .doc = "{}", .doc_len = 2};
-    (void)!claim_with(fx, fx->st, &more); /* whatever they answer, they do it whole: the teardown looks */
-    (void)!store_finish(fx->st, "w1", &finish, 1, NULL, &fx->arena, NULL, &fx->err);
+    size_t lost;
+    assert_int_equal(fx_renew(fx, "w1", &finish), STORE_LEASE_HELD);
+    assert_true(fx_finish(fx, "w1", &finish, STORE_COMPLETED));
+    assert_int_equal(store_worker_lost(fx->st, "w2", &lost, &fx->err), 0);
+    assert_int_equal(lost, 1);
+    fx_sweep_until(fx, "lease", JOB_STATE_QUEUED);
+    fx_sweep_until(fx, "finish", JOB_STATE_NONE);
+    fx_drain(fx);
+    assert_int_equal(store_outbox_trim(fx->st, fx->cursor, &fx->err), 0);
+    assert_int_equal(fx_claim(fx, "w3", 3, FX_LEASE_MS).count, 1);
     fx_redis(fx, "CONFIG SET maxmemory 0");
     assert_int_equal(fx_ingest_one(fx, item), STORE_ACCEPTED);
 }
@@ -355,7 +367,7 @@ int main(void) {
         FX_TEST(test_store_that_does_not_answer_in_time_is_unavailable),
         FX_TEST(test_store_with_too_many_clients_is_unavailable_and_not_broken),
         FX_TEST(test_store_that_may_evict_records_is_refused),
-        FX_TEST(test_store_without_memory_takes_nothing_and_loses_nothing),
+        FX_TEST(test_store_without_memory_takes_no_jobs_but_ends_and_forgets_those_it_has),
         FX_TEST(test_store_urls_that_mean_nothing_are_refused),
         FX_TEST(test_store_is_reached_by_tcp_with_user_and_password_and_database),
         FX_TEST(test_store_wrong_or_missing_password_is_fatal_and_says_so),

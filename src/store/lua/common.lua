@@ -86,6 +86,11 @@ end
 
 local function fenced() return redis.error_reply('FENCED the scripts are of store epoch ' .. EPOCH) end
 
+-- A Redis at its maxmemory refuses a script at the first write that may take memory. Right for new jobs; but what ends jobs,
+-- requeues or forgets them has to go on, or nothing would ever free memory. A write that takes none, before the others, does it:
+-- Redis does not stop a script half way.
+local function allow_without_memory() call('HDEL', META, 'nothing') end
+
 local function next_token()
   TOKENS = TOKENS + 1
   return EPOCH .. '-' .. TOKENS

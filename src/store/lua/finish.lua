@@ -18,6 +18,7 @@ local function conclude(job, outcome, code, retryable, backoff_ms, doc)
 end
 
 if not begin() then return fenced() end
+allow_without_memory()
 local accepted = {}
 local at = 2
 for _ = 1, tonumber(ARGV[1]) do

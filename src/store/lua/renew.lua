@@ -1,6 +1,7 @@
 -- renew: a worker still holds these jobs. ARGV: lease_ms, then for each job: job_id, token, progress,
 -- progress_message ('' = unchanged). Returns for each: 0 held, 1 cancel requested, 2 lost.
 if not begin() then return fenced() end
+allow_without_memory()
 local lease_until = NOW + tonumber(ARGV[1])
 local answers = {}
 for at = 2, #ARGV, 4 do

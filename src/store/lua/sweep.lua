@@ -31,6 +31,7 @@ local function due_in(key)
 end
 
 if not begin() then return fenced() end
+allow_without_memory()
 local limit = tonumber(ARGV[1])
 local due = call('ZRANGEBYSCORE', P .. 'timers', '-inf', NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
