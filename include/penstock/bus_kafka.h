@@ -18,6 +18,10 @@ struct bus_kafka_config {
     const char *client_id;
     const struct bus_property *props; /* borrowed during the call */
     size_t prop_count;
+    /* A producer that sends a little and ends: without a producer id, since getting one takes librdkafka a second now
+     * and then. Order and acks=all stay; its own retry may repeat a message, which for commands the store recognises.
+     */
+    bool short_lived;
 };
 
 /* Refuses, by name, a property that the promises rest on (acks, enable.idempotence, isolation.level, enable.auto.commit
@@ -41,7 +45,8 @@ int bus_kafka_reader(const struct bus_kafka_config *cfg, const char *topic, int6
  * ret_ends. */
 bool bus_kafka_reader_caught_up(const struct bus_consumer *reader);
 
-/* An idempotent producer with acks=all. `on_delivered` runs inside bus_producer_poll, on its caller's thread. */
+/* An idempotent producer (see short_lived) with acks=all. `on_delivered` runs inside bus_producer_poll, on its caller's
+ * thread. */
 int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_delivered, void *self,
                        struct bus_producer **ret, struct err *err) MUSTCHECK;
 

@@ -80,6 +80,10 @@ int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_
                        struct bus_producer **ret, struct err *err) {
     rd_kafka_conf_t *conf;
     if (bus__conf_new(cfg, &conf, err) != 0) return -1;
+    if (cfg->short_lived) {
+        bus__conf_set(conf, "enable.idempotence", "false");
+        bus__conf_set(conf, "max.in.flight.requests.per.connection", "1"); /* a retry must not be overtaken */
+    }
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     struct producer *prod = mem_calloc(1, sizeof *prod);
     prod->base.ops = &producer_ops;

@@ -47,6 +47,7 @@ int cli__open_producer(struct cli_context *ctx, bus_delivered_fn *on_acked, void
                        struct err *err) {
     struct bus_kafka_config cfg;
     cli__kafka_config(ctx, &cfg);
+    cfg.short_lived = true;
     *ret = (struct cli_producer){.on_acked = on_acked, .self = self, .notes = ctx->terminal && !ctx->quiet};
     return bus_kafka_producer(&cfg, on_delivered, ret, &ret->prod, err);
 }
