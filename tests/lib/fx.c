@@ -65,6 +65,7 @@ int fx_setup(void **state) {
                                     .tombstone_ms = 3600000,
                                     .may_recover = true,
                                     .max_crashes = 3};
+    fx_redis(fx, "CONFIG SET maxmemory 0 maxmemory-policy noeviction"); /* as a test that failed may have left it */
     fx_redis(fx, "FLUSHALL");
     fx_reopen(fx);
     return 0;
