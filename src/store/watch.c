@@ -31,7 +31,9 @@ int store_watch(struct store *st, const char *worker, int *ret_fd, struct err *e
 int store_watch_read(struct store *st, bool *ret_ready, bool *ret_cancel, struct err *err) {
     redisReply *msg;
     *ret_ready = *ret_cancel = false;
-    if (!st->sub) return 0;
+    /* Not connected is told once, by the call that saw it happen: the caller goes on and store_watch connects again.
+     * Were it an error each time, a loop that reads before it watches would never come to watching. */
+    if (!st->sub || st->sub->fd(st->sub) < 0) return 0;
     for (;;) {
         if (st->sub->next(st->sub, &msg, err) != 0) return -1;
         if (!msg) return 0;
