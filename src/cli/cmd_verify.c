@@ -1,9 +1,10 @@
 /* penstock verify: proves, for every job, that the record in Redis is what the event log says.
  *
  * It folds the whole events topic job by job, and then compares each folded record with the stored one. The relay may
- * repeat events (at least once), always under the same (job_id, seq): a repeat must equal what was folded and is
- * counted, a gap or an impossible transition is a violation. A job that is ahead of the log is only late (its events
- * are still in the outbox) and is looked at again after reading on; a terminal record may be gone by retention. */
+ * repeat events (at least once), always under the same (job_id, seq): repeats are counted and passed over; a gap or an
+ * impossible transition is a violation. A job that is ahead of the log is only late (its events are still in the
+ * outbox) and is looked at again after reading on; a terminal record may be gone by retention.
+ */
 #include <inttypes.h>
 #include <search.h>
 #include <stdlib.h>
