@@ -23,8 +23,9 @@ struct store_list {
     size_t limit;
     const char *cursor; /* NULL: newest first from the top */
 };
-/* Newest first by the time of the last transition. *ret_cursor NULL: the end. Bounded: at most some 10 x limit records
- * are looked at in one call, so a page may be short or empty and still have a cursor. */
+/* Newest first by the time of the last transition; with state NONE state by state. *ret_cursor NULL: the end. Bounded:
+ * at most some 10 x limit records are looked at in one call, so a page may be short or empty and still have a cursor.
+ */
 int store_job_list(struct store *st, const struct store_list *query, struct arena *arena, struct job_record **ret,
                    size_t *ret_count, const char **ret_cursor, struct err *err) MUSTCHECK;
 

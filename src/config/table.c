@@ -58,7 +58,7 @@ const struct config_setting config__table[] = {
 
     URL("store.url", "redis://127.0.0.1:6379", "Redis: redis://[user[:password]@]host[:port][/db] or unix:///path."),
     STRING("store.prefix", "penstock:", "Put before every key, so that several installations can share one Redis."),
-    INT("store.timeout_ms", "5000", 1, 3600000, "Longest wait for a connection or an answer."),
+    INT("store.timeout_ms", "5000", 500, 3600000, "Longest wait for a connection or an answer."),
     INT("store.retention_ms", "604800000", 0, YEAR_MS * 100,
         "How long the record of an ended job is kept; 0: for ever."),
     INT("store.tombstone_ms", "86400000", 1000, YEAR_MS,
