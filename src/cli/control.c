@@ -258,8 +258,8 @@ static void set_relay_kafka(struct cli_control *control) {
 
 static void free_control(struct cli_control *control) {
     cli__supervisor_free(control->supervisor);
+    ingest_free(control->ingest); /* first: it may hold a batch, whose bytes are the consumer's */
     bus_consumer_free(control->consumer);
-    ingest_free(control->ingest);
     relay_free(control->relay);
     store_free(control->ingest_role.st);
     store_free(control->sweeper_role.st);
