@@ -245,15 +245,17 @@ static void new_relay(struct cli_control *control) {
     control->relay = relay_new(&relay, control->relay_role.st, &clock_system);
 }
 
-/* The relay's producer must not let a message overtake one that failed. */
+/* The relay's producer must not let a message overtake one that failed. The gapless guarantee leaves out messages that
+ * time out while the broker is away, so none does: the relay waits, or starts afresh with another producer. */
 static void set_relay_kafka(struct cli_control *control) {
-    size_t count = control->kafka.prop_count;
-    control->relay_props = mem_calloc(count + 1, sizeof *control->relay_props);
+    static const struct bus_property ours[] = {{"enable.gapless.guarantee", "true"}, {"message.timeout.ms", "0"}};
+    size_t count = control->kafka.prop_count, ours_count = sizeof ours / sizeof ours[0];
+    control->relay_props = mem_calloc(count + ours_count, sizeof *control->relay_props);
     for (size_t i = 0; i < count; i++) control->relay_props[i] = control->kafka.props[i];
-    control->relay_props[count] = (struct bus_property){"enable.gapless.guarantee", "true"};
+    for (size_t i = 0; i < ours_count; i++) control->relay_props[count + i] = ours[i];
     control->relay_kafka = control->kafka;
     control->relay_kafka.props = control->relay_props;
-    control->relay_kafka.prop_count = count + 1;
+    control->relay_kafka.prop_count = count + ours_count;
 }
 
 static void free_control(struct cli_control *control) {
