@@ -66,7 +66,11 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     struct bus__inbox *inbox = opaque;
     struct group_consumer *con = (struct group_consumer *)((char *)inbox - offsetof(struct group_consumer, inbox));
     BUG_ON(con->pending);
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && con->closing) {
+        /* The group moved while we were leaving it. There is no poll any more to settle this, and no queue; and
+         * librdkafka closes only after it got its answer. */
+        note_failure(inbox, rd_kafka_incremental_assign(rk, list), "taking partitions");
+    } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         con->pending = rd_kafka_topic_partition_list_copy(list);
         rd_kafka_queue_yield(inbox->queue); /* ends the wait for a message: the poll settles this first */
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
