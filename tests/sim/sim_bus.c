@@ -25,8 +25,8 @@ struct sim_bus_member {
     struct sim_bus_member *next;
     const struct bus_assign_ops *assign;
     struct bus_position assigned[SIM_BUS_TOPICS * SIM_BUS_PARTITIONS];
-    size_t assigned_count;
-    uint64_t generation; /* of the group, when `assigned` was decided */
+    size_t assigned_count, batches; /* batches: polled and not yet released */
+    uint64_t generation;            /* of the group, when `assigned` was decided */
 };
 
 enum fate { UNDER_WAY, STORED, FAILED };
@@ -121,7 +121,10 @@ static int take_assignment(struct sim_bus_member *member, struct err *err) {
     return 0;
 }
 
-static void release_batch(struct bus_batch *batch) { free(batch->msgs); }
+static void release_batch(struct bus_batch *batch) {
+    ((struct sim_bus_member *)batch->opaque)->batches--;
+    free(batch->msgs);
+}
 
 static int consumer_poll(struct bus_consumer *con, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err) {
     struct sim_bus_member *member = (struct sim_bus_member *)con;
@@ -133,6 +136,8 @@ static int consumer_poll(struct bus_consumer *con, size_t max, int timeout_ms, s
     if (most > max) most = max;
     ret->msgs = mem_calloc(most, sizeof *ret->msgs);
     ret->release = release_batch;
+    ret->opaque = member;
+    member->batches++;
     size_t first = member->assigned_count ? sim_rng_below(&bus->rng, member->assigned_count) : 0;
     for (size_t i = 0; i < member->assigned_count; i++) {
         struct bus_position *pos = &member->assigned[(first + i) % member->assigned_count];
@@ -154,6 +159,7 @@ static int consumer_commit(struct bus_consumer *con, const struct bus_position *
 
 static void consumer_free(struct bus_consumer *con) {
     struct sim_bus_member *member = (struct sim_bus_member *)con, **at = &member->bus->members;
+    BUG_ON(member->batches); /* the contract: their bytes are the consumer's */
     while (*at != member) at = &(*at)->next;
     *at = member->next;
     member->bus->group_generation++;

@@ -16,15 +16,10 @@
 
 /* --- the trace --------------------------------------------------------------------------------------------------- */
 
-static void hash_bytes(uint64_t *hash, const void *bytes, size_t len) {
-    for (size_t i = 0; i < len; i++) *hash = (*hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
-    *hash = (*hash ^ len) * UINT64_C(0x100000001b3);
-}
-
 static void hash_reply(uint64_t *hash, const redisReply *reply) {
-    hash_bytes(hash, &reply->type, sizeof reply->type);
-    hash_bytes(hash, &reply->integer, sizeof reply->integer);
-    if (reply->str) hash_bytes(hash, reply->str, reply->len);
+    sim_hash(hash, &reply->type, sizeof reply->type);
+    sim_hash(hash, &reply->integer, sizeof reply->integer);
+    if (reply->str) sim_hash(hash, reply->str, reply->len);
     for (size_t i = 0; i < reply->elements; i++) hash_reply(hash, reply->element[i]);
 }
 
@@ -127,7 +122,7 @@ static void trim_early(struct sim_world *world, const redisReply *reply) {
 void sim_check__after(void *self, const struct store__transport *conn, const char *script,
                       const struct store__args *args, const redisReply *reply) {
     struct sim_world *world = self;
-    for (size_t i = 0; i < args->count; i++) hash_bytes(&world->result->hash, args->argv[i], args->lens[i]);
+    for (size_t i = 0; i < args->count; i++) sim_hash(&world->result->hash, args->argv[i], args->lens[i]);
     hash_reply(&world->result->hash, reply);
     if (world->print) print_call(world, conn, script, args, reply);
     if (reply->type == REDIS_REPLY_ERROR) return;

@@ -185,10 +185,9 @@ static redisReply *cmd_evalsha(struct sim_redis *redis, const struct store__args
 /* In place of SHA-1 a shorter hash written as long: what counts is that another text has another name. */
 static redisReply *cmd_script(struct sim_redis *redis, const struct store__args *args) {
     struct sim_redis_script script = {0};
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = SIM_HASH_START;
     if (!sim_redis__word_is(args, 1, "LOAD")) sim_redis__die("unknown option", args);
-    for (size_t i = 0; i < args->lens[2]; i++)
-        hash = (hash ^ (unsigned char)args->argv[2][i]) * UINT64_C(0x100000001b3);
+    sim_hash(&hash, args->argv[2], args->lens[2]);
     snprintf(script.sha, sizeof script.sha, "%040" PRIx64, hash);
     if (script_find(redis, script.sha)) return sim_redis__reply_text(REDIS_REPLY_STRING, script.sha, 40);
     if (sscanf(args->argv[2], "-- penstock %15s", script.name) != 1) sim_redis__die("a script without a name", NULL);

@@ -369,7 +369,7 @@ static void run_calm(struct sim_world *world) {
 
 void sim_run(uint64_t seed, enum sim_mutant mutant, struct worker_models *models, bool print, struct sim_result *ret) {
     struct sim_world *world = mem_calloc(1, sizeof *world);
-    *ret = (struct sim_result){.hash = UINT64_C(0xcbf29ce484222325)};
+    *ret = (struct sim_result){.hash = SIM_HASH_START};
     world->seed = world->rng = seed;
     world->mutant = mutant;
     world->models = models;

@@ -13,8 +13,6 @@
 #include "penstock/log.h"
 #include "sim_world.h"
 
-#define SEEDS 200
-
 static struct worker_models *models;
 static struct sim_result total; /* counts over all seeds */
 static uint64_t seeds;
@@ -47,7 +45,7 @@ static void test_every_seed_keeps_every_promise_and_repeats_itself(void **state)
         assert_string_equal(result.failure, "");
         return;
     }
-    seeds = many ? strtoull(many, NULL, 10) : SEEDS;
+    seeds = many ? strtoull(many, NULL, 10) : SIM_SEEDS;
     for (uint64_t seed = 1; seed <= seeds; seed++) run_twice(seed);
     for (int i = 0; i < SIM_COUNT_COUNT; i++)
         print_message("%s: %llu\n", sim_count_names[i], (unsigned long long)total.counts[i]);
@@ -55,7 +53,7 @@ static void test_every_seed_keeps_every_promise_and_repeats_itself(void **state)
 
 /* A world in which nothing goes wrong proves nothing. */
 static void test_the_seeds_together_meet_every_kind_of_trouble(void **state) {
-    if (seeds < SEEDS) skip();
+    if (seeds < SIM_SEEDS) skip();
     for (int i = 0; i < SIM_COUNT_COUNT; i++)
         if (total.counts[i] == 0) fail_msg("no seed met: %s", sim_count_names[i]);
 }
