@@ -114,7 +114,7 @@ static void test_a_plugin_is_opened_from_its_folder_and_checked_for_its_abi(void
     "#include \"penstock/executor.h\"\n"                                                                               \
     "static const struct executor_ops ops = {.abi_version = " abi ", .name = \"own\"};\n"                              \
     "const struct executor_ops *penstock_executor(void) { return &ops; }\n"
-    build_plugin("own-1", PLUGIN("EXECUTOR_ABI_VERSION"));
+    build_plugin("own_1", PLUGIN("EXECUTOR_ABI_VERSION")); /* the file of "own-1" */
     if (registry_executor_find("own-1", repo, &ops, &err) != 0) fail_msg("%s", err.msg);
     assert_string_equal(ops->name, "own");
     build_plugin("other_abi", PLUGIN("EXECUTOR_ABI_VERSION + 1"));
