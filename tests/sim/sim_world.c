@@ -249,7 +249,8 @@ static int actor_call(struct sim_world *world, struct sim_actor *actor, struct e
 static void actor_step(struct sim_world *world, struct sim_actor *actor) {
     struct err err;
     if (actor->busy || world->now_us < actor->ready_at_us || sim_world__failed(world)) return;
-    if (!world->calm && chance(world, 12)) sim_redis_doom(actor->conn, (int)draw(world, 4), chance(world, 500));
+    if (!world->calm && chance(world, world->crashes))
+        sim_redis_doom(actor->conn, (int)draw(world, 4), chance(world, 500));
     uint64_t refused = actor->worker ? worker_stats_get(actor->worker).refused : 0;
     world->result->counts[SIM_COUNT_STEPS]++;
     actor->busy = true;
@@ -296,22 +297,40 @@ static void step_anyone(struct sim_world *world) {
 /* Somebody gets ahead of a call. */
 static void before_call(void *self) {
     struct sim_world *world = self;
-    if (world->depth == 2 || world->calm || !chance(world, 60)) return;
+    if (world->depth == 2 || world->calm || !chance(world, world->overtakes)) return;
     world->depth++;
     pass_time(world);
     step_anyone(world);
     world->depth--;
 }
 
-static void set_faults(struct sim_world *world, bool rough) {
-    world->calm = !rough;
+/* Each seed has its own weather: a kind of fault that never happens lets others go deeper than all of them at once. */
+static unsigned weather(struct sim_world *world, unsigned usual) {
+    static const unsigned factors[] = {0, 1, 1, 4};
+    return usual * factors[draw(world, sizeof factors / sizeof factors[0])];
+}
+
+static void make_weather(struct sim_world *world) {
+    struct sim_redis_faults *redis = &world->redis->faults;
+    struct sim_bus_faults *bus = &world->bus->faults;
+    redis->lost_request = weather(world, 10);
+    redis->lost_reply = weather(world, 15);
+    redis->delayed = weather(world, 8);
+    redis->restart = weather(world, 2);
+    bus->unavailable = weather(world, 20);
+    bus->rebalance = weather(world, 10);
+    bus->fail = weather(world, 15);
+    bus->unknown = weather(world, 15);
+    world->crashes = weather(world, 12);
+    world->overtakes = weather(world, 60);
+}
+
+static void clear_weather(struct sim_world *world) {
+    bool gaps = world->bus->faults.gaps;
+    world->calm = true;
     world->redis->faults = (struct sim_redis_faults){0};
-    world->bus->faults = (struct sim_bus_faults){.gaps = world->mutant == SIM_MUTANT_PRODUCER_GAPS};
-    if (!rough) return;
-    world->redis->faults = (struct sim_redis_faults){.lost_request = 10, .lost_reply = 15, .delayed = 8, .restart = 2};
-    world->bus->faults.unavailable = 20;
-    world->bus->faults.rebalance = 10;
-    world->bus->faults.fail = world->bus->faults.unknown = 15;
+    world->redis->skew_us = 0;
+    world->bus->faults = (struct sim_bus_faults){.gaps = gaps};
 }
 
 static void world_new(struct sim_world *world) {
@@ -334,7 +353,8 @@ static void world_new(struct sim_world *world) {
         world->actors[i].number = i > 0 && kinds[i - 1] == kinds[i];
         actor_start(world, &world->actors[i]);
     }
-    set_faults(world, true);
+    world->bus->faults.gaps = world->mutant == SIM_MUTANT_PRODUCER_GAPS;
+    make_weather(world);
 }
 
 static void world_free(struct sim_world *world) {
@@ -356,8 +376,7 @@ static void run_rough(struct sim_world *world) {
 }
 
 static void run_calm(struct sim_world *world) {
-    set_faults(world, false);
-    world->redis->skew_us = 0;
+    clear_weather(world);
     for (int round = 0; !sim_world__failed(world); round++) {
         if (round % REST_LOOK == 0 && sim_check__at_rest(world)) return;
         if (round == CALM_ROUNDS) sim_world__fail(world, "the world does not come to rest");

@@ -15,7 +15,7 @@
 #include "penstock/worker.h"
 
 /* Seeds 1 to SIM_SEEDS are run by default; fewer where a sanitizer makes each five times as long. */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SIM_SEEDS 80
 #else
 #define SIM_SEEDS 200

@@ -83,8 +83,9 @@ struct sim_job {
 struct sim_world {
     uint64_t seed, rng;
     enum sim_mutant mutant;
-    bool print, calm; /* calm: no faults any more */
-    int depth;        /* of steps inside steps */
+    bool print, calm;            /* calm: no faults any more */
+    unsigned crashes, overtakes; /* per mille of the steps, of the calls */
+    int depth;                   /* of steps inside steps */
     int64_t now_us;
     struct sim_clock clock;
     struct sim_redis *redis;
