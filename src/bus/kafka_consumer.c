@@ -20,6 +20,8 @@
 #include "penstock/clock.h"
 #include "penstock/mem.h"
 
+#define DISCARD_MAX 256 /* messages a call while leaving */
+
 struct group_consumer {
     struct bus_consumer base;
     struct bus__inbox inbox;
@@ -27,7 +29,7 @@ struct group_consumer {
     rd_kafka_topic_partition_list_t *pending; /* assigned by the group, not yet by us; NULL: nothing */
     char **paused_topics;
     size_t paused_count;
-    bool closing;
+    bool closing; /* nothing is read and the user is not asked any more */
 };
 
 /* --- rebalancing ---------------------------------------------------------------------------------------------------
@@ -67,8 +69,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     struct group_consumer *con = (struct group_consumer *)((char *)inbox - offsetof(struct group_consumer, inbox));
     BUG_ON(con->pending);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && con->closing) {
-        /* The group moved while we were leaving it. There is no poll any more to settle this, and no queue; and
-         * librdkafka closes only after it got its answer. */
+        /* Nobody polls any more who could settle this. See leave_group. */
         note_failure(inbox, rd_kafka_incremental_assign(rk, list), "taking partitions");
     } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         con->pending = rd_kafka_topic_partition_list_copy(list);
@@ -198,16 +199,32 @@ static int group_pause(struct bus_consumer *base, const char *topic, bool paused
     return rc;
 }
 
-static void group_free(struct bus_consumer *base) {
-    struct group_consumer *con = (struct group_consumer *)base;
+/* librdkafka closes only after every assignment that it announced was answered, and 2.0 does not count an answer that
+ * is given within rd_kafka_consumer_close: it would wait for ever. So first the subscription is given up, which waits
+ * for librdkafka's thread: no assignment is announced after that. Then those announced before, which stand in the queue
+ * behind messages, are answered. */
+static void leave_group(struct group_consumer *con) {
+    rd_kafka_t *rk = con->inbox.client.rk;
+    rd_kafka_message_t *unread[DISCARD_MAX];
+    ssize_t count;
     con->closing = true;
-    if (con->pending) { /* librdkafka closes only after it got its answer; nothing is read any more */
-        note_failure(&con->inbox, rd_kafka_incremental_assign(con->inbox.client.rk, con->pending), "taking partitions");
+    if (con->pending) {
+        note_failure(&con->inbox, rd_kafka_incremental_assign(rk, con->pending), "taking partitions");
         rd_kafka_topic_partition_list_destroy(con->pending);
         con->pending = NULL;
     }
-    if (con->inbox.queue) rd_kafka_queue_destroy(con->inbox.queue);
-    if (con->inbox.client.rk) rd_kafka_consumer_close(con->inbox.client.rk);
+    rd_kafka_unsubscribe(rk);
+    while ((count = rd_kafka_consume_batch_queue(con->inbox.queue, 0, unread, DISCARD_MAX)) > 0)
+        for (ssize_t i = 0; i < count; i++) rd_kafka_message_destroy(unread[i]);
+}
+
+static void group_free(struct bus_consumer *base) {
+    struct group_consumer *con = (struct group_consumer *)base;
+    if (con->inbox.queue) {
+        leave_group(con);
+        rd_kafka_queue_destroy(con->inbox.queue);
+        rd_kafka_consumer_close(con->inbox.client.rk);
+    }
     bus__client_close(&con->inbox.client);
     for (size_t i = 0; i < con->paused_count; i++) free(con->paused_topics[i]);
     free(con->paused_topics);
