@@ -170,6 +170,7 @@ static void drain_outbox(struct cli_control *control, struct err *err) {
         int done = relay_step(control->relay, err);
         if (done < 0) {
             log_err("relay", err);
+            if (err->class == ERR_CLASS_FATAL) break;
             cli__pause_ms(TICK_MS);
         } else if (last_words && (relay_wait_ms(control->relay) > 0 || (done == 0 && relay_is_idle(control->relay)))) {
             break;
