@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "penstock/mem.h"
 #include "testlib.h"
@@ -378,6 +379,21 @@ static void test_two_members_share_the_partitions_and_the_survivor_inherits(void
     bus_consumer_free(con_a);
 }
 
+/* Its assignment stands in librdkafka's queue and has not been seen by anybody. */
+static void test_member_that_never_polled_leaves_without_hanging(void **state) {
+    struct bus_cases_group a = {.start = BUS_OFFSET_BEGINNING}, b = {.start = BUS_OFFSET_BEGINNING};
+    struct bus_consumer *con_a = bus_cases_join(&a, "silent-group", "share");
+    wait_shares(con_a, &a, 4, NULL, NULL, 0);
+    struct bus_consumer *con_b = bus_cases_join(&b, "silent-group", "share");
+    wait_shares(con_a, &a, 2, NULL, NULL, 0); /* a has given up b's part: b is a member */
+    alarm(DEADLINE_MS / 1000);                /* a hang ends the test */
+    bus_consumer_free(con_b);
+    alarm(0);
+    assert_int_equal(b.asked, 0);
+    wait_shares(con_a, &a, 4, NULL, NULL, 0);
+    bus_consumer_free(con_a);
+}
+
 static void test_paused_topic_brings_nothing_until_it_is_resumed(void **state) {
     struct bus_cases_group group = {.start = BUS_OFFSET_BEGINNING};
     struct bus_consumer *con = bus_cases_join(&group, "pause-group", "pause");
@@ -582,6 +598,7 @@ static const struct CMUnitTest shared[] = {
     cmocka_unit_test(test_reading_starts_where_the_assignment_says),
     cmocka_unit_test(test_failed_assignment_is_returned_and_asked_again),
     cmocka_unit_test(test_member_that_leaves_with_a_pending_assignment_does_not_hang),
+    cmocka_unit_test(test_member_that_never_polled_leaves_without_hanging),
     cmocka_unit_test(test_two_members_share_the_partitions_and_the_survivor_inherits),
     cmocka_unit_test(test_paused_topic_brings_nothing_until_it_is_resumed),
     cmocka_unit_test(test_lone_message_ends_the_wait),
