@@ -82,7 +82,7 @@ class Readme(unittest.TestCase):
 
     def test_it_names_the_two_scripts(self):
         for script in ("./scripts/quickstart", "./scripts/test"):
-            self.assertIn(script, self.text)
+            self.assertRegex(self.text, re.escape(script) + r"(?!\w)")
             self.assertTrue(os.access(ROOT / script, os.X_OK), script)
 
     def test_its_operators_are_those_of_the_cpu_executor(self):
