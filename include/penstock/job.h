@@ -90,6 +90,7 @@ struct job_record {
     double progress;
     const char *progress_message;
     bool cancel_requested;
+    const char *cancel_reason; /* of the cancel command */
     int64_t created_at, queued_at, started_at, finished_at, updated_at, duration_ms;
     int64_t not_before, timeout_ms, queue_timeout_ms, lease_until;
     const char *error_code, *traceparent;

@@ -56,6 +56,9 @@ enum { CLI_OPT_END = -1, CLI_OPT_EXIT = -2, CLI_OPT_OWN = 256 /* val of a comman
  * begin at optind), or CLI_OPT_EXIT when --help was answered or the usage was wrong (ctx->exit_code tells). */
 int cli__getopt(struct cli_context *ctx, int argc, char **argv, const char *own_short, const struct option *own);
 
+/* As -s: "section.key=value" (borrowed). Before cli__begin. */
+void cli__override(struct cli_context *ctx, const char *override);
+
 /* Loads the configuration and sets the log up. 0, or -1 with the error printed and ctx->exit_code set. */
 int cli__begin(struct cli_context *ctx) MUSTCHECK;
 

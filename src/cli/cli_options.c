@@ -49,7 +49,7 @@ static int refuse_option(struct cli_context *ctx, char **argv, const struct opti
     return leave(ctx, cli__usage(ctx, "unknown option '--%s'", word));
 }
 
-static void add_override(struct cli_context *ctx, const char *override) {
+void cli__override(struct cli_context *ctx, const char *override) {
     ctx->overrides = mem_realloc(ctx->overrides, (ctx->override_count + 1) * sizeof *ctx->overrides);
     ctx->overrides[ctx->override_count++] = override;
 }
@@ -70,7 +70,7 @@ int cli__getopt(struct cli_context *ctx, int argc, char **argv, const char *own_
             ctx->config_flag = optarg;
             break;
         case 's':
-            add_override(ctx, optarg);
+            cli__override(ctx, optarg);
             break;
         case OPT_JSON:
             ctx->json = true;

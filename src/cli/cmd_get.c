@@ -46,6 +46,7 @@ static void print_fields(const struct cli_context *ctx, const struct job_record 
     add_text(&table, "state", job_state_name(rec->state));
     if (rec->cancel_requested) add_text(&table, "cancel_requested", "yes");
     add_text(&table, "error_code", rec->error_code);
+    add_text(&table, "cancel_reason", rec->cancel_reason);
     add_text(&table, "model", rec->model);
     add_text(&table, "model_version", rec->model_version);
     add_number(&table, "priority", rec->priority, "");

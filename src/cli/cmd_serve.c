@@ -9,16 +9,19 @@ const char cmd_serve_help[] =
     "More than one may run: they share the command partitions, and one of them publishes.\n"
     "SIGTERM or Ctrl-C stops it gracefully, a second one at once; kill -9 loses nothing.\n"
     "\n"
-    "      --no-workers    start no workers here; run `penstock worker` where the GPUs are\n"
+    "      --no-workers              start no workers here; run `penstock worker` elsewhere\n"
+    "      --accept-lost-commands    go on where Kafka's retention deleted commands that were never read\n"
     "\n"
     "Examples:\n"
     "  penstock serve -c /etc/penstock/penstock.ini\n"
     "  penstock serve -s kafka.bootstrap.servers=127.0.0.1:9092 -s store.url=redis://127.0.0.1:6379\n";
 
-enum { OPT_NO_WORKERS = CLI_OPT_OWN };
+enum { OPT_NO_WORKERS = CLI_OPT_OWN, OPT_ACCEPT_LOST };
 
 int cmd_serve(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"no-workers", no_argument, NULL, OPT_NO_WORKERS}, {0}};
+    static const struct option own[] = {{"no-workers", no_argument, NULL, OPT_NO_WORKERS},
+                                        {"accept-lost-commands", no_argument, NULL, OPT_ACCEPT_LOST},
+                                        {0}};
     struct cli_control *control;
     struct err err;
     bool workers = true;
@@ -26,6 +29,7 @@ int cmd_serve(struct cli_context *ctx, int argc, char **argv) {
     while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_NO_WORKERS) workers = false;
+        if (opt == OPT_ACCEPT_LOST) cli__override(ctx, "bus.accept_lost_commands=true");
     }
     if (optind < argc) return cli__usage(ctx, "serve takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;

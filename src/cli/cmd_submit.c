@@ -32,7 +32,7 @@ const char cmd_submit_help[] =
     "\n"
     "Examples:\n"
     "  penstock submit models/digits/samples/01.json --wait\n"
-    "  penstock submit --model fake --param fake_latency_ms=50 --count 100\n"
+    "  penstock submit models/digits/samples/01.json --count 100\n"
     "  generate-jobs | penstock submit - --label run=7\n";
 
 enum { ACK_TIMEOUT_MS = 60000, DOC_QUOTE_BYTES = 60 };

@@ -37,8 +37,7 @@ const size_t config__section_count = sizeof config__sections / sizeof config__se
 const struct config_setting config__table[] = {
     STRING("bus.commands_topic", "penstock.commands", "Topic that job commands are read from."),
     STRING("bus.control_topic", "penstock.control",
-           "Topic for cancel commands. It is read even while the command topic is paused, so that a cancel overtakes a "
-           "backlog."),
+           "Topic for cancel commands, apart from the backlog of the command topic."),
     STRING("bus.events_topic", "penstock.events", "Topic that every transition of every job is published to."),
     STRING("bus.dlq_topic", "penstock.commands.dlq",
            "Dead-letter topic: refused commands, with the reason and where they stood."),

@@ -60,6 +60,7 @@ static int record_decode(const redisReply *hash, const char *job_id, struct aren
         .progress = progress ? strtod(progress->str, NULL) : 0,
         .progress_message = text_member(hash, "progress_message", arena),
         .cancel_requested = int_member(hash, "cancel_requested") != 0,
+        .cancel_reason = text_member(hash, "cancel_reason", arena),
         .created_at = int_member(hash, "created_at"),
         .queued_at = int_member(hash, "queued_at"),
         .started_at = int_member(hash, "started_at"),

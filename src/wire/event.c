@@ -82,8 +82,10 @@ static void put_value(struct buf *out, const struct job_event *ev) {
     if (!is_rejected) {
         put_int(out, ",\"seq\":", ev->seq);
         put_int(out, ",\"attempt\":", ev->attempt);
-        put_int(out, ",\"max_attempts\":", ev->max_attempts);
         put_int(out, ",\"crashes\":", ev->crashes);
+    }
+    if (ev->max_attempts) { /* what the command asked for: told once, with the job's creation */
+        put_int(out, ",\"max_attempts\":", ev->max_attempts);
         put_int(out, ",\"priority\":", ev->priority);
     }
     put_string(out, ",\"model\":", ev->model);

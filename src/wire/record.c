@@ -61,6 +61,7 @@ void wire_record_encode(const struct job_record *rec, const char *spec, const ch
     wire__put_double(out, isfinite(rec->progress) ? rec->progress : 0);
     put_string(out, ",\"progress_message\":", rec->progress_message);
     buf_puts(out, rec->cancel_requested ? ",\"cancel_requested\":true" : ",\"cancel_requested\":false");
+    put_string(out, ",\"cancel_reason\":", rec->cancel_reason);
     put_times(out, rec);
     put_string(out, ",\"error_code\":", rec->error_code);
     put_string(out, ",\"traceparent\":", rec->traceparent);

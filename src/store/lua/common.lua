@@ -198,6 +198,9 @@ local function finish(job, to, reason, doc)
     set_doc('error:' .. job.id, doc)
   elseif to == 'completed' then
     set_doc('result:' .. job.id, doc)
+  else
+    set[#set + 1] = 'cancel_reason'
+    set[#set + 1] = reason
   end
   local done = transition(job, to, reason, set, { worker = job.worker, token = job.token, doc = doc, progress = job.progress })
   if job.lease_until > 0 or job.not_before > 0 or job.cancel_requested then

@@ -44,6 +44,7 @@ local function create(c, tombstones)
     call('HDEL', P .. 'tombstone_reasons', c.id)
     put('finished_at', NOW_TEXT)
     put('duration_ms', '0')
+    put('cancel_reason', reason or 'cancel')
     transition(job, 'cancelled', reason or 'cancel', set, more)
     if RETENTION_MS > 0 then zadd('timers', RETIRE_TEXT, c.id) end
   else
