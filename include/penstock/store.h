@@ -76,9 +76,6 @@ int store_ingest(struct store *st, struct store_item *items, size_t count, struc
 /* The next offset to read of a topic-partition, or -1 if nothing was ever read. */
 int store_ingest_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret,
                         struct err *err) MUSTCHECK;
-/* After --accept-lost-commands: sets it. */
-int store_ingest_offset_set(struct store *st, const char *topic, int32_t partition, int64_t next,
-                            struct err *err) MUSTCHECK;
 
 /* --- workers ------------------------------------------------------------------------------------------------------ */
 struct store_claim {

@@ -174,18 +174,32 @@ int ingest_step(void *self, struct err *err) {
  */
 
 /* Commands that were never read are gone from Kafka. That is for a person to decide, with the exact range; never
- * skipped in silence. */
+ * skipped in silence. Who goes on leaves a rejected event of it, written in the step that moves the offset over the
+ * gap. */
 static int handle_lost(struct ingest *ing, struct bus_position *pos, int64_t stored, int64_t low, struct err *err) {
-    if (!ing->cfg.accept_lost)
-        return err_set(err, ERR_COMMANDS_LOST,
-                       "%s[%" PRId32 "]: the commands at offsets %" PRId64 " to %" PRId64
-                       " were deleted by Kafka's retention before they were read",
-                       pos->topic, pos->partition, stored, low - 1);
-    log_error(ROLE, "%s[%" PRId32 "]: going on without the commands at offsets %" PRId64 " to %" PRId64 ", as told",
-              pos->topic, pos->partition, stored, low - 1);
-    if (store_ingest_offset_set(ing->st, pos->topic, pos->partition, low, err) != 0) return -1;
-    pos->offset = low;
-    return 0;
+    struct err lost;
+    err_set(&lost, ERR_COMMANDS_LOST,
+            "%s[%" PRId32 "]: the commands at offsets %" PRId64 " to %" PRId64
+            " were deleted by Kafka's retention before they were read",
+            pos->topic, pos->partition, stored, low - 1);
+    if (!ing->cfg.accept_lost) {
+        *err = lost;
+        return -1;
+    }
+    log_error(ROLE, "going on without lost commands, as told: %s", lost.msg);
+    struct buf envelope = {0};
+    wire_error_encode(lost.code, lost.msg, false, &envelope);
+    struct store_item item = {
+        .kind = STORE_ITEM_REJECT,
+        .source = {pos->topic, pos->partition, low - 1},
+        .code = lost.code,
+        .error = envelope.data,
+        .error_len = envelope.len,
+    };
+    int rc = store_ingest(ing->st, &item, 1, err);
+    buf_done(&envelope);
+    if (rc == 0) pos->offset = low;
+    return rc;
 }
 
 static int assigned(void *self, struct bus_position *positions, const int64_t *low, const int64_t *high, size_t count,

@@ -76,17 +76,3 @@ int store_ingest_offset(struct store *st, const char *topic, int32_t partition, 
     store__args_done(&args);
     return rc;
 }
-
-int store_ingest_offset_set(struct store *st, const char *topic, int32_t partition, int64_t next, struct err *err) {
-    struct store__args args;
-    redisReply *reply = NULL;
-    store__args_init(&args);
-    store__args_str(&args, "HSET");
-    store__args_key(&args, st, "ingest");
-    store__args_str(&args, arena_printf(&args.arena, "%s:%" PRId32, topic, partition));
-    store__args_int(&args, next);
-    int rc = store__command(st, &args, &reply, err);
-    if (reply) freeReplyObject(reply);
-    store__args_done(&args);
-    return rc;
-}
