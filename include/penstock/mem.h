@@ -1,8 +1,8 @@
 /* mem: allocation that does not fail, and arenas; buf.h, which it includes, has the growing byte buffer.
  *
  * A service that cannot get a few bytes cannot do anything useful either, so mem_alloc and its kin end the process
- * (crash-only, DESIGN section 7) when memory is gone; nothing that was acknowledged is lost by that. Large amounts that
- * input from outside decides are bounded where the input enters.
+ * (crash-only, see docs/architecture.md) when memory is gone; nothing that was acknowledged is lost by that. Large
+ * amounts that input from outside decides are bounded where the input enters.
  *
  *     struct arena arena;              // one arena per consumed batch
  *     arena_init(&arena);

@@ -3,7 +3,8 @@
  * Each writing call is one EVALSHA of a Lua script in src/store/lua/ that takes a whole batch: it checks the from-state
  * and the fencing token of every job, writes the records, bumps the per-job seq, moves the indexes and appends ONE
  * outbox entry for the whole batch. It happens entirely or not at all. There is no fall-back to EVAL: the scripts' text
- * contains the store epoch, so a Redis that was restarted answers NOSCRIPT, and that is the fence (DESIGN section 6).
+ * contains the store epoch, so a Redis that was restarted answers NOSCRIPT, and that is the fence
+ * (docs/architecture.md).
  *
  *     struct store *st;
  *     if (store_open(&cfg, &st, &err) != 0) ...
