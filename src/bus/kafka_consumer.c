@@ -20,7 +20,9 @@
 #include "penstock/clock.h"
 #include "penstock/mem.h"
 
-#define DISCARD_MAX 256 /* messages a call while leaving */
+#define DISCARD_MAX         256 /* messages a call while leaving */
+#define DISCARD_MS          10
+#define FIRST_ASSIGNMENT_MS 1000
 
 struct group_consumer {
     struct bus_consumer base;
@@ -29,7 +31,8 @@ struct group_consumer {
     rd_kafka_topic_partition_list_t *pending; /* assigned by the group, not yet by us; NULL: nothing */
     char **paused_topics;
     size_t paused_count;
-    bool closing; /* nothing is read and the user is not asked any more */
+    bool announced; /* an assignment, be it empty, was announced to us at least once */
+    bool closing;   /* nothing is read and the user is not asked any more */
 };
 
 /* --- rebalancing ---------------------------------------------------------------------------------------------------
@@ -68,6 +71,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     struct bus__inbox *inbox = opaque;
     struct group_consumer *con = (struct group_consumer *)((char *)inbox - offsetof(struct group_consumer, inbox));
     BUG_ON(con->pending);
+    con->announced |= code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && con->closing) {
         /* Nobody polls any more who could settle this. See leave_group. */
         note_failure(inbox, rd_kafka_incremental_assign(rk, list), "taking partitions");
@@ -199,23 +203,33 @@ static int group_pause(struct bus_consumer *base, const char *topic, bool paused
     return rc;
 }
 
-/* librdkafka closes only after every assignment that it announced was answered, and 2.0 does not count an answer that
- * is given within rd_kafka_consumer_close: it would wait for ever. So first the subscription is given up, which waits
- * for librdkafka's thread: no assignment is announced after that. Then those announced before, which stand in the queue
- * behind messages, are answered. */
+static ssize_t discard_messages(struct group_consumer *con, int timeout_ms) {
+    rd_kafka_message_t *unread[DISCARD_MAX];
+    ssize_t count = rd_kafka_consume_batch_queue(con->inbox.queue, timeout_ms, unread, DISCARD_MAX);
+    for (ssize_t i = 0; i < count; i++) rd_kafka_message_destroy(unread[i]);
+    return count;
+}
+
+/* What it takes to leave a group with librdkafka 2.0:
+ * - It asserts when a member goes between joining and its first assignment (librdkafka issue 4312, mended in 2.3). So
+ *   that assignment is waited for, a moment: a broker that is away makes none.
+ * - It closes only after every assignment that it announced was answered, and does not count an answer that is given
+ *   within rd_kafka_consumer_close: it would wait for ever. So the subscription is given up first, which waits for
+ *   librdkafka's thread: nothing is announced after that. Then what was announced before, and stands in the queue
+ *   behind messages, is answered. */
 static void leave_group(struct group_consumer *con) {
     rd_kafka_t *rk = con->inbox.client.rk;
-    rd_kafka_message_t *unread[DISCARD_MAX];
-    ssize_t count;
+    int64_t deadline_ms = clock_mono_ms(&clock_system) + FIRST_ASSIGNMENT_MS;
     con->closing = true;
     if (con->pending) {
         note_failure(&con->inbox, rd_kafka_incremental_assign(rk, con->pending), "taking partitions");
         rd_kafka_topic_partition_list_destroy(con->pending);
         con->pending = NULL;
     }
+    while (!con->announced && clock_mono_ms(&clock_system) < deadline_ms) discard_messages(con, DISCARD_MS);
     rd_kafka_unsubscribe(rk);
-    while ((count = rd_kafka_consume_batch_queue(con->inbox.queue, 0, unread, DISCARD_MAX)) > 0)
-        for (ssize_t i = 0; i < count; i++) rd_kafka_message_destroy(unread[i]);
+    while (discard_messages(con, 0) > 0) {
+    }
 }
 
 static void group_free(struct bus_consumer *base) {
