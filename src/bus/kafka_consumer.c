@@ -212,12 +212,14 @@ static ssize_t discard_messages(struct group_consumer *con, int timeout_ms) {
 
 /* What it takes to leave a group with librdkafka 2.0:
  * - It asserts when a member goes between joining and its first assignment (librdkafka issue 4312, mended in 2.3). So
- *   that assignment is waited for, a moment: a broker that is away makes none.
+ *   that assignment is waited for, a moment. It may not come, while the group waits for the session of a dead member to
+ *   end or the broker is away: then the handle is left as it is, to end with the process, and the broker forgets the
+ *   member by its own session timeout. -1 tells so.
  * - It closes only after every assignment that it announced was answered, and does not count an answer that is given
  *   within rd_kafka_consumer_close: it would wait for ever. So the subscription is given up first, which waits for
  *   librdkafka's thread: nothing is announced after that. Then what was announced before, and stands in the queue
  *   behind messages, is answered. */
-static void leave_group(struct group_consumer *con) {
+static int leave_group(struct group_consumer *con) {
     rd_kafka_t *rk = con->inbox.client.rk;
     int64_t deadline_ms = clock_mono_ms(&clock_system) + FIRST_ASSIGNMENT_MS;
     con->closing = true;
@@ -227,15 +229,17 @@ static void leave_group(struct group_consumer *con) {
         con->pending = NULL;
     }
     while (!con->announced && clock_mono_ms(&clock_system) < deadline_ms) discard_messages(con, DISCARD_MS);
+    if (!con->announced) return -1;
     rd_kafka_unsubscribe(rk);
     while (discard_messages(con, 0) > 0) {
     }
+    return 0;
 }
 
 static void group_free(struct bus_consumer *base) {
     struct group_consumer *con = (struct group_consumer *)base;
     if (con->inbox.queue) {
-        leave_group(con);
+        if (leave_group(con) != 0) return;
         rd_kafka_queue_destroy(con->inbox.queue);
         rd_kafka_consumer_close(con->inbox.client.rk);
     }
@@ -275,6 +279,7 @@ int bus_kafka_group_consumer(const struct bus_kafka_config *cfg, const char *gro
     *ret = &con->base;
     return 0;
 fail:
+    con->announced = true; /* it never joined: there is nothing to wait for */
     group_free(&con->base);
     return -1;
 }
