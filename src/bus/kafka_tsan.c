@@ -59,6 +59,9 @@ int thrd_join(thrd_t thread, int *ret) {
     return rc;
 }
 
+/* The library's own global lock is made by whichever thread comes first. */
+void call_once(once_flag *flag, void (*func)(void)) { pthread_once((pthread_once_t *)flag, func); }
+
 int mtx_init(mtx_t *mutex, int type) {
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);

@@ -30,7 +30,7 @@ LIBRARIES = {
 # What the object files of a module may export besides <module>_ and <module>__.
 PREFIXES = {
     "base": ["err_", "clock_", "log_", "mem_", "arena_", "buf_", "loop_", "tensor_", "datatype_", "nearest_"],
-    "bus": ["cnd_", "mtx_", "thrd_"],  # kafka_tsan.c stands in for the C library's threads, in ThreadSanitizer builds alone
+    "bus": ["call_once", "cnd_", "mtx_", "thrd_"],  # kafka_tsan.c stands in for the C library's threads, in ThreadSanitizer builds alone
     "executor": ["registry_", "penstock_executor"],
     "cli": ["cmd_"],
 }
