@@ -13,6 +13,7 @@
  *
  * No second rebalance comes before incremental_assign was called (librdkafka defers it): that is why one pending list
  * is enough, and why bus_consumer_free has to settle it, somehow, before closing. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,11 @@ struct group_consumer {
     size_t paused_count;
     bool announced; /* an assignment, be it empty, was announced to us at least once */
     bool closing;   /* nothing is read and the user is not asked any more */
+    struct group_consumer *next_left;
 };
+
+/* Members that could not be destroyed (see leave_group): still in use by librdkafka's threads, so not forgotten. */
+static struct group_consumer *_Atomic left_behind;
 
 /* --- rebalancing ---------------------------------------------------------------------------------------------------
  */
@@ -239,7 +244,12 @@ static int leave_group(struct group_consumer *con) {
 static void group_free(struct bus_consumer *base) {
     struct group_consumer *con = (struct group_consumer *)base;
     if (con->inbox.queue) {
-        if (leave_group(con) != 0) return;
+        if (leave_group(con) != 0) {
+            con->next_left = atomic_load(&left_behind);
+            while (!atomic_compare_exchange_weak(&left_behind, &con->next_left, con)) {
+            }
+            return;
+        }
         rd_kafka_queue_destroy(con->inbox.queue);
         rd_kafka_consumer_close(con->inbox.client.rk);
     }
