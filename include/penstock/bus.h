@@ -84,8 +84,8 @@ int bus_poll(struct bus_consumer *con, size_t max, int timeout_ms, struct bus_ba
 int bus_commit(struct bus_consumer *con, const struct bus_position *positions, size_t count, struct err *err) MUSTCHECK;
 /* Pauses or resumes every partition of `topic` that is or will be assigned; membership in the group goes on. */
 int bus_pause(struct bus_consumer *con, const char *topic, bool paused, struct err *err) MUSTCHECK;
-/* Leaves the group; safe on NULL. A member that the group never gave an assignment is left as it is, to end with the
- * process: librdkafka 2.0 cannot destroy it. */
+/* Leaves the group; safe on NULL. A member that still waits for its first assignment after a second leaves later, by a
+ * thread of its own, as soon as it has got one: librdkafka 2.0 cannot destroy it before. */
 void bus_consumer_free(struct bus_consumer *con);
 
 /* A message to be produced; bytes are copied before bus_produce returns. partition -1: by key (murmur2, as Java does).

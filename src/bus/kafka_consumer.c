@@ -13,7 +13,7 @@
  *
  * No second rebalance comes before incremental_assign was called (librdkafka defers it): that is why one pending list
  * is enough, and why bus_consumer_free has to settle it, somehow, before closing. */
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,11 +34,7 @@ struct group_consumer {
     size_t paused_count;
     bool announced; /* an assignment, be it empty, was announced to us at least once */
     bool closing;   /* nothing is read and the user is not asked any more */
-    struct group_consumer *next_left;
 };
-
-/* Members that could not be destroyed (see leave_group): still in use by librdkafka's threads, so not forgotten. */
-static struct group_consumer *_Atomic left_behind;
 
 /* --- rebalancing ---------------------------------------------------------------------------------------------------
  */
@@ -215,48 +211,61 @@ static ssize_t discard_messages(struct group_consumer *con, int timeout_ms) {
     return count;
 }
 
-/* What it takes to leave a group with librdkafka 2.0:
- * - It asserts when a member goes between joining and its first assignment (librdkafka issue 4312, mended in 2.3). So
- *   that assignment is waited for, a moment. It may not come, while the group waits for the session of a dead member to
- *   end or the broker is away: then the handle is left as it is, to end with the process, and the broker forgets the
- *   member by its own session timeout. -1 tells so.
- * - It closes only after every assignment that it announced was answered, and does not count an answer that is given
- *   within rd_kafka_consumer_close: it would wait for ever. So the subscription is given up first, which waits for
- *   librdkafka's thread: nothing is announced after that. Then what was announced before, and stands in the queue
- *   behind messages, is answered. */
-static int leave_group(struct group_consumer *con) {
-    rd_kafka_t *rk = con->inbox.client.rk;
-    int64_t deadline_ms = clock_mono_ms(&clock_system) + FIRST_ASSIGNMENT_MS;
-    con->closing = true;
-    if (con->pending) {
-        note_failure(&con->inbox, rd_kafka_incremental_assign(rk, con->pending), "taking partitions");
-        rd_kafka_topic_partition_list_destroy(con->pending);
-        con->pending = NULL;
-    }
+/* Answers what stands in the queue until the first assignment was announced. */
+static bool wait_announced(struct group_consumer *con, int64_t deadline_ms) {
     while (!con->announced && clock_mono_ms(&clock_system) < deadline_ms) discard_messages(con, DISCARD_MS);
-    if (!con->announced) return -1;
-    rd_kafka_unsubscribe(rk);
-    while (discard_messages(con, 0) > 0) {
-    }
-    return 0;
+    return con->announced;
 }
 
-static void group_free(struct bus_consumer *base) {
-    struct group_consumer *con = (struct group_consumer *)base;
-    if (con->inbox.queue) {
-        if (leave_group(con) != 0) {
-            con->next_left = atomic_load(&left_behind);
-            while (!atomic_compare_exchange_weak(&left_behind, &con->next_left, con)) {
-            }
-            return;
-        }
-        rd_kafka_queue_destroy(con->inbox.queue);
-        rd_kafka_consumer_close(con->inbox.client.rk);
+/* librdkafka closes only after every assignment that it announced was answered, and does not count an answer that is
+ * given within rd_kafka_consumer_close: it would wait for ever. So the subscription is given up first, which waits for
+ * librdkafka's thread: nothing is announced after that. Then what was announced before, and stands in the queue behind
+ * messages, is answered. */
+static void leave_group(struct group_consumer *con) {
+    rd_kafka_unsubscribe(con->inbox.client.rk);
+    while (discard_messages(con, 0) > 0) {
     }
+    rd_kafka_queue_destroy(con->inbox.queue);
+    rd_kafka_consumer_close(con->inbox.client.rk);
+}
+
+static void release(struct group_consumer *con) {
     bus__client_close(&con->inbox.client);
     for (size_t i = 0; i < con->paused_count; i++) free(con->paused_topics[i]);
     free(con->paused_topics);
     free(con);
+}
+
+static void *leave_later(void *arg) {
+    struct group_consumer *con = arg;
+    wait_announced(con, INT64_MAX);
+    leave_group(con);
+    release(con);
+    return NULL;
+}
+
+/* librdkafka 2.0 asserts when a member goes between joining and its first assignment (its issue 4312, mended in 2.3).
+ * So that assignment is waited for: a moment here, since it mostly is on its way; and if the group waits for the
+ * session of a dead member to end, or the broker is away, by a thread of its own, so that the caller need not. A
+ * process that ends meanwhile takes the thread along, and the broker forgets the member by its session timeout. */
+static void group_free(struct bus_consumer *base) {
+    struct group_consumer *con = (struct group_consumer *)base;
+    con->closing = true;
+    if (con->pending) {
+        note_failure(&con->inbox, rd_kafka_incremental_assign(con->inbox.client.rk, con->pending), "taking partitions");
+        rd_kafka_topic_partition_list_destroy(con->pending);
+        con->pending = NULL;
+    }
+    if (con->inbox.queue) {
+        pthread_t thread;
+        if (!wait_announced(con, clock_mono_ms(&clock_system) + FIRST_ASSIGNMENT_MS)) {
+            BUG_ON(pthread_create(&thread, NULL, leave_later, con) != 0);
+            pthread_detach(thread);
+            return;
+        }
+        leave_group(con);
+    }
+    release(con);
 }
 
 static const struct bus_consumer_ops group_ops = {
