@@ -70,6 +70,7 @@ enum err_class {
     X(ERR_UNSUPPORTED_MODEL, "unsupported_model", REJECT, false, "the message names the node and operator")                   \
     X(ERR_NO_DEVICE, "no_device", FATAL, false, "set worker.executor to onnx-cpu, or install a GPU and driver")               \
     X(ERR_SYSTEM, "system", FATAL, false, "the message carries the operating system's reason")                                \
+    X(ERR_DRAINING, "draining", REJECT, true, "the model takes no new jobs until it is resumed: send it again then")          \
     X(ERR_TIMED_OUT_WAITING, "wait_timeout", RETRY, true, "the job goes on; wait again or read its record")
 
 #define X(symbol, word, class, retryable, hint) symbol,

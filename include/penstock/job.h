@@ -53,6 +53,10 @@ struct job_source {
     int64_t offset;
 };
 
+struct job_label {
+    const char *name, *value;
+};
+
 /* One transition (or, with to == JOB_STATE_REJECTED, one refused command): a line of the audit trail. Strings are
  * borrowed (from an arena); NULL or 0 where a member does not apply. Times in ms since the epoch, by Redis TIME. */
 struct job_event {
@@ -93,7 +97,10 @@ struct job_record {
     const char *cancel_reason; /* of the cancel command */
     int64_t created_at, queued_at, started_at, finished_at, updated_at, duration_ms;
     int64_t not_before, timeout_ms, queue_timeout_ms, lease_until;
-    const char *error_code, *traceparent;
+    int64_t backoff_ms, backoff_max_ms;
+    const char *error_code, *traceparent, *tenant;
+    struct job_label *labels;
+    size_t label_count;
 };
 
 /* Applies one event to the record that the earlier events of the job gave (all zero before the first). Refuses a gap or

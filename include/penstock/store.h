@@ -44,8 +44,13 @@ void store_free(struct store *st);         /* safe on NULL */
  * store_fenced) until one that may has opened the store. */
 int store_attach(struct store *st, struct err *err) MUSTCHECK;
 
+/* What a model, or everything, may do. PAUSED: nothing of it is claimed. DRAINING: what is queued is worked off,
+ * nothing new is taken: creates for a draining model are refused as `draining`; while everything drains, ingest leaves
+ * the commands in Kafka. */
+enum store_mode { STORE_MODE_OPEN, STORE_MODE_PAUSED, STORE_MODE_DRAINING };
+
 /* --- ingest ------------------------------------------------------------------------------------------------------- */
-enum store_item_kind { STORE_ITEM_CREATE, STORE_ITEM_CANCEL, STORE_ITEM_REJECT };
+enum store_item_kind { STORE_ITEM_CREATE, STORE_ITEM_CANCEL, STORE_ITEM_MODE, STORE_ITEM_REJECT };
 struct store_item {
     enum store_item_kind kind;
     struct job_source source;
@@ -60,10 +65,16 @@ struct store_item {
     const char *model, *model_version;
     int priority, max_attempts;
     int64_t timeout_ms, queue_timeout_ms, not_before;
+    int64_t backoff_ms, backoff_max_ms; /* 0: what the worker's model or configuration says */
+    const char *signature;              /* jobs of one batch have the same; "" is one, too */
+    const struct job_label *labels;     /* into the record as label:<name> */
+    size_t label_count;
     const char *spec;
     size_t spec_len;
-    /* cancel */
+    /* cancel; mode: who or why, for the queue view */
     const char *reason;
+    /* mode: of `model`, or of everything (NULL) */
+    enum store_mode mode;
     /* reject */
     enum err_code code;
     const char *error;
@@ -80,22 +91,24 @@ int store_ingest_offset(struct store *st, const char *topic, int32_t partition, 
 
 /* --- workers ------------------------------------------------------------------------------------------------------ */
 struct store_claim {
-    const char *worker;        /* [A-Za-z0-9._:-]{1,64} */
-    const char *const *models; /* tried in this order; the first that has ready jobs is taken */
-    const int *max_jobs;       /* per model: its max_batch_size, at least 1 */
+    const char *worker;          /* [A-Za-z0-9._:-]{1,64} */
+    const char *const *models;   /* the one with the most urgent ready job is taken */
+    const int *max_jobs;         /* per model: its max_batch_size, at least 1 */
+    const int64_t *max_delay_us; /* per model: an incomplete batch waits until its first job is this old; NULL: none */
     size_t model_count;
     int64_t lease_ms;
 };
 struct store_claimed {
     const char *job_id, *model, *model_version, *token, *traceparent;
     int attempt, crashes;
-    int64_t timeout_ms;
+    int64_t timeout_ms, backoff_ms, backoff_max_ms;
     const char *spec;
     size_t spec_len;
 };
 struct store_claims {
-    struct store_claimed *jobs; /* of one model; arena */
+    struct store_claimed *jobs; /* of one model and signature; arena */
     size_t count;
+    int64_t wait_us; /* count 0: an incomplete batch waits for so long yet; -1: none does */
 };
 int store_claim(struct store *st, const struct store_claim *want, struct arena *arena, struct store_claims *ret,
                 struct err *err) MUSTCHECK;
@@ -132,13 +145,5 @@ int store_finish(struct store *st, const char *worker, struct store_finish *jobs
 int store_sweep(struct store *st, size_t limit, size_t *ret_done, int64_t *ret_next_ms, struct err *err) MUSTCHECK;
 /* The supervisor reports a dead worker: its jobs are requeued (or fail, at the crash limit) at once. */
 int store_worker_lost(struct store *st, const char *worker, size_t *ret_jobs, struct err *err) MUSTCHECK;
-
-/* --- being told --------------------------------------------------------------------------------------------------- */
-/* A second connection on which Redis tells this worker that jobs became ready or that one of its jobs shall be
- * cancelled. *ret_fd: to poll for reading; valid until the next error. Calling again is cheap. */
-int store_watch(struct store *st, const char *worker, int *ret_fd, struct err *err) MUSTCHECK;
-/* Reads what was told since, without waiting. *ret_cancel: some job of this worker has a cancel requested: renew now.
- * Messages may be lost; they only make things faster than polling. */
-int store_watch_read(struct store *st, bool *ret_ready, bool *ret_cancel, struct err *err) MUSTCHECK;
 
 #endif

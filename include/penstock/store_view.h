@@ -18,8 +18,11 @@ int store_job_doc(struct store *st, const char *what, const char *job_id, struct
                   size_t *ret_len, struct err *err) MUSTCHECK;
 
 struct store_list {
-    enum job_state state; /* JOB_STATE_NONE: every state */
-    const char *model;    /* NULL: all */
+    enum job_state state;           /* JOB_STATE_NONE: every state */
+    const char *model;              /* NULL: all */
+    const struct job_label *labels; /* all of them must match */
+    size_t label_count;
+    int64_t since, until; /* ms: last transition in [since, until); 0: open */
     size_t limit;
     const char *cursor; /* NULL: newest first from the top */
 };
@@ -35,11 +38,27 @@ struct store_stats {
 };
 int store_stats_get(struct store *st, struct store_stats *ret, struct err *err) MUSTCHECK;
 
+/* One model's queue. */
+struct store_queue {
+    const char *model;
+    int64_t queued; /* in all: ready, held back by a tenant's limit, or delayed */
+    int64_t ready;
+    int64_t running, max_running; /* 0: no limit */
+    int64_t oldest_ready_at;      /* when the job that is ready for the longest became so; 0: none is */
+    enum store_mode mode;
+    const char *mode_reason;
+};
+/* Every model that has or had jobs, limits or a mode, by name; *ret_all: the mode of everything. */
+int store_queue_list(struct store *st, struct arena *arena, struct store_queue **ret, size_t *ret_count,
+                     enum store_mode *ret_all, struct err *err) MUSTCHECK;
+
 /* A worker tells what it is and which models it has ready; refreshed with every renewal, gone `ttl_ms` after the last.
  */
 struct store_worker {
     const char *id, *host, *executor, *device;
     int64_t pid, started_at, seen_at;
+    const char *const *job_ids; /* store_worker_list: what it holds, at most some hundred */
+    size_t job_count, held;     /* of those; in all */
     const char *models; /* JSON: [{"name","version","max_batch_size","inputs":[...],"outputs":[...],"memory_bytes"}] */
 };
 int store_worker_register(struct store *st, const struct store_worker *worker, int64_t ttl_ms,

@@ -41,10 +41,12 @@ struct wire_message {
     size_t header_count;
 };
 
-enum wire_command_type { WIRE_COMMAND_CREATE, WIRE_COMMAND_CANCEL };
-
-struct wire_label {
-    const char *name, *value;
+enum wire_command_type {
+    WIRE_COMMAND_CREATE,
+    WIRE_COMMAND_CANCEL,
+    WIRE_COMMAND_PAUSE, /* of a model, or of everything: no job_id */
+    WIRE_COMMAND_RESUME,
+    WIRE_COMMAND_DRAIN
 };
 
 /* A decoded command. What the producer left out is 0 or NULL, except where the schema gives a default (priority). */
@@ -58,11 +60,13 @@ struct job_command {
     int max_attempts;                     /* 0 = the configured default */
     int64_t timeout_ms, queue_timeout_ms; /* 0 = the configured default */
     int64_t not_before;                   /* ms since the epoch; 0 = now */
-    struct wire_label *labels;
+    int64_t backoff_ms, backoff_max_ms;   /* 0 = the model's or the configured default */
+    struct job_label *labels;
     size_t label_count;
+    const char *signature; /* 16 hex digits: equal if model_version and every input's name, datatype and shape are */
     const char *spec; /* canonical JSON of the whole create command: members sorted, no white space. The same job */
     size_t spec_len;  /* sent again, in whatever envelope or layout, has the same spec. */
-    /* cancel */
+    /* cancel, pause, resume, drain. The last three have in `model` which model, or NULL for everything. */
     const char *reason;
 };
 

@@ -13,6 +13,7 @@ void store__claim_args(struct store__args *args, const struct store_claim *want)
     for (size_t i = 0; i < want->model_count; i++) {
         store__args_str(args, want->models[i]);
         store__args_int(args, want->max_jobs[i] < CLAIM_MAX ? want->max_jobs[i] : CLAIM_MAX);
+        store__args_int(args, want->max_delay_us ? want->max_delay_us[i] : 0);
     }
 }
 
@@ -21,11 +22,26 @@ static const char *text_of(const redisReply *reply, struct arena *arena) {
 }
 
 int store__claim_reply(const redisReply *rows, struct arena *arena, struct store_claims *ret, struct err *err) {
-    enum { ID, MODEL, VERSION, TOKEN, TRACEPARENT, ATTEMPT, CRASHES, TIMEOUT_MS, SPEC, COLUMNS };
-    if (rows->type != REDIS_REPLY_ARRAY) return store__bad_reply("claim", err);
-    struct store_claimed *jobs = arena_alloc(arena, (rows->elements + 1) * sizeof *jobs);
-    for (size_t i = 0; i < rows->elements; i++) {
-        const redisReply *row = rows->element[i];
+    enum {
+        ID,
+        MODEL,
+        VERSION,
+        TOKEN,
+        TRACEPARENT,
+        ATTEMPT,
+        CRASHES,
+        TIMEOUT_MS,
+        BACKOFF_MS,
+        BACKOFF_MAX_MS,
+        SPEC,
+        COLUMNS
+    };
+    if (rows->type != REDIS_REPLY_ARRAY || rows->elements == 0 || rows->element[0]->type != REDIS_REPLY_INTEGER)
+        return store__bad_reply("claim", err);
+    size_t count = rows->elements - 1; /* the first is the wait */
+    struct store_claimed *jobs = arena_alloc(arena, (count + 1) * sizeof *jobs);
+    for (size_t i = 0; i < count; i++) {
+        const redisReply *row = rows->element[i + 1];
         if (row->type != REDIS_REPLY_ARRAY || row->elements != COLUMNS ||
             row->element[ATTEMPT]->type != REDIS_REPLY_INTEGER)
             return store__bad_reply("claim", err);
@@ -38,12 +54,14 @@ int store__claim_reply(const redisReply *rows, struct arena *arena, struct store
             .attempt = (int)row->element[ATTEMPT]->integer,
             .crashes = (int)row->element[CRASHES]->integer,
             .timeout_ms = row->element[TIMEOUT_MS]->integer,
+            .backoff_ms = row->element[BACKOFF_MS]->integer,
+            .backoff_max_ms = row->element[BACKOFF_MAX_MS]->integer,
             .spec = text_of(row->element[SPEC], arena),
             .spec_len = row->element[SPEC]->len,
         };
         if (!jobs[i].job_id || !jobs[i].model || !jobs[i].token) return store__bad_reply("claim", err);
     }
-    *ret = (struct store_claims){.jobs = jobs, .count = rows->elements};
+    *ret = (struct store_claims){.jobs = jobs, .count = count, .wait_us = rows->element[0]->integer};
     return 0;
 }
 
@@ -68,6 +86,7 @@ int store_renew(struct store *st, const char *worker, int64_t lease_ms, struct s
     redisReply *reply = NULL;
     int rc = store__call_begin(st, SCRIPT_RENEW, &args, err);
     if (rc != 0) goto out;
+    store__args_str(&args, worker);
     store__args_int(&args, lease_ms);
     for (size_t i = 0; i < count; i++) {
         store__args_str(&args, jobs[i].job_id);

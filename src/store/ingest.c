@@ -4,8 +4,17 @@
 
 #include "store_internal.h"
 
+/* The reason is the one free text among an event's scalars: it must not contain their separator. */
+static void put_reason(struct store__args *args, const char *reason, const char *def) {
+    char *clean = arena_strdup(&args->arena, reason && reason[0] ? reason : def);
+    for (char *c = clean; *c; c++)
+        if ((unsigned char)*c < 0x20) *c = ' ';
+    store__args_str(args, clean);
+}
+
 static void put_item(struct store__args *args, const struct store_item *item) {
-    static const char *const kinds[] = {"C", "X", "R"};
+    static const char *const kinds[] = {"C", "X", "M", "R"};
+    static const char *const modes[] = {"", "paused", "draining"};
     store__args_str(args, kinds[item->kind]);
     store__args_str(args, item->source.topic);
     store__args_int(args, item->source.partition);
@@ -31,16 +40,24 @@ static void put_item(struct store__args *args, const struct store_item *item) {
         store__args_int(args, item->timeout_ms);
         store__args_int(args, item->queue_timeout_ms);
         store__args_int(args, item->not_before);
+        store__args_int(args, item->backoff_ms);
+        store__args_int(args, item->backoff_max_ms);
+        store__args_str(args, item->signature);
         store__args_bytes(args, item->spec, item->spec_len);
+        store__args_int(args, (int64_t)item->label_count);
+        for (size_t i = 0; i < item->label_count; i++) {
+            store__args_str(args, item->labels[i].name);
+            store__args_str(args, item->labels[i].value);
+        }
         break;
-    case STORE_ITEM_CANCEL: {
-        /* The reason is the one free text among an event's scalars: it must not contain their separator. */
-        char *reason = arena_strdup(&args->arena, item->reason ? item->reason : "cancel");
-        for (char *c = reason; *c; c++)
-            if ((unsigned char)*c < 0x20) *c = ' ';
-        store__args_str(args, reason[0] ? reason : "cancel");
+    case STORE_ITEM_CANCEL:
+        put_reason(args, item->reason, "cancel");
         break;
-    }
+    case STORE_ITEM_MODE:
+        store__args_str(args, item->model ? item->model : "*");
+        store__args_str(args, modes[item->mode]);
+        put_reason(args, item->reason, "");
+        break;
     case STORE_ITEM_REJECT:
         store__args_str(args, err_code_name(item->code));
         store__args_bytes(args, item->error, item->error_len);

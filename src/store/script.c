@@ -16,10 +16,11 @@
 /* How long after its run deadline a job whose worker still renews is left to that worker, which ends it by itself. */
 #define RUN_GRACE_MS 30000
 
-static const char *const names[SCRIPT_COUNT] = {"ingest", "claim", "renew", "finish", "sweep", "lost", "trim", "lease"};
+static const char *const names[SCRIPT_COUNT] = {"ingest", "claim", "renew", "finish", "sweep",
+                                                "lost",   "trim",  "lease", "policy"};
 static const char *const bodies[SCRIPT_COUNT] = {store__lua_ingest, store__lua_claim, store__lua_renew,
                                                  store__lua_finish, store__lua_sweep, store__lua_lost,
-                                                 store__lua_trim,   store__lua_lease};
+                                                 store__lua_trim,   store__lua_lease, store__lua_policy};
 
 /* MAY[from][to], with '' for no record, from the one table in job.c. */
 static void put_transitions(struct buf *out) {
@@ -41,6 +42,7 @@ static void put_errors(struct buf *out) {
         const char *message;
     } errors[] = {
         {ERR_JOB_CONFLICT, "a job of this id exists with another body"},
+        {ERR_DRAINING, "the model is draining"},
         {ERR_TOO_LATE, "cancel: the job has already completed or failed"},
         {ERR_QUEUE_TIMEOUT, "the job waited longer than queue_timeout_ms"},
         {ERR_TIMEOUT, "the job ran longer than timeout_ms"},

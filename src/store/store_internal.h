@@ -6,11 +6,14 @@
 
 #include "penstock/store.h"
 #include "penstock/store_outbox.h"
+#include "penstock/store_policy.h"
 #include "penstock/store_view.h"
+#include "penstock/store_watch.h"
 
 /* Script texts, generated from lua/ by cmake/EmbedLuaRun.cmake. */
 extern const char store__lua_common[], store__lua_ingest[], store__lua_claim[], store__lua_renew[], store__lua_finish[],
-    store__lua_sweep[], store__lua_lost[], store__lua_trim[], store__lua_lease[], store__lua_recover[];
+    store__lua_sweep[], store__lua_lost[], store__lua_trim[], store__lua_lease[], store__lua_policy[],
+    store__lua_recover[];
 
 enum store__script {
     SCRIPT_INGEST,
@@ -21,6 +24,7 @@ enum store__script {
     SCRIPT_LOST,
     SCRIPT_TRIM,
     SCRIPT_LEASE,
+    SCRIPT_POLICY,
     SCRIPT_COUNT
 };
 

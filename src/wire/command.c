@@ -172,7 +172,7 @@ static int decode_labels(const json_t *body, struct arena *arena, struct job_com
         if (!label_text_is_valid(json_string_value(value), json_string_length(value)))
             return err_set(err, ERR_INVALID_MEMBER, "labels/%s: \"%.100s\" is not as Kubernetes has it", name,
                            json_string_value(value));
-        cmd->labels[cmd->label_count++] = (struct wire_label){
+        cmd->labels[cmd->label_count++] = (struct job_label){
             arena_strdup(arena, name), arena_strndup(arena, json_string_value(value), json_string_length(value))};
     }
     return 0;

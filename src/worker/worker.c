@@ -23,6 +23,7 @@
 
 #include "penstock/log.h"
 #include "penstock/store_view.h"
+#include "penstock/store_watch.h"
 #include "worker_internal.h"
 
 #define ROLE                "worker"

@@ -83,7 +83,8 @@ static void claim_and_finish(struct bench *b) {
     struct err err;
     const char *const models[] = {"digits"};
     const int max_jobs[] = {WORK_BATCH};
-    const struct store_claim want = {"bench-worker", models, max_jobs, 1, 60000};
+    const struct store_claim want = {
+        .worker = "bench-worker", .models = models, .max_jobs = max_jobs, .model_count = 1, .lease_ms = 60000};
     struct store_claims claims;
     must(store_claim(b->st, &want, &b->arena, &claims, &err), &err);
     while (claims.count > 0) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fx.h"
+#include "penstock/store_watch.h"
 
 /* --- helpers -------------------------------------------------------------------------------------------------------
  */
@@ -16,7 +17,8 @@ static void assert_error(const struct err *err, enum err_code code, enum err_cla
 static int claim_with(struct fx *fx, struct store *st, struct store_claims *ret) {
     const char *const models[] = {FX_MODEL};
     const int max_jobs[] = {1};
-    struct store_claim want = {"w1", models, max_jobs, 1, FX_LEASE_MS};
+    struct store_claim want = {
+        .worker = "w1", .models = models, .max_jobs = max_jobs, .model_count = 1, .lease_ms = FX_LEASE_MS};
     return store_claim(st, &want, &fx->arena, ret, &fx->err);
 }
 
@@ -237,7 +239,7 @@ static void test_store_without_memory_takes_no_jobs_but_ends_and_forgets_those_i
     fx->cfg.retention_ms = 1;
     fx_reopen(fx);
     fx_create(fx, "a-lease");
-    assert_int_equal(fx_claim(fx, "w1", 1, 1).count, 1); /* due first, by its name if need be */
+    assert_int_equal(fx_claim(fx, "w0", 1, 1).count, 1); /* due first, by its name if need be */
     fx_create(fx, "finish");
     fx_create(fx, "lost");
     fx_create(fx, "wait");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fx.h"
+#include "penstock/store_watch.h"
 
 /* --- reading and trimming ------------------------------------------------------------------------------------------
  */

@@ -172,7 +172,8 @@ enum store_verdict fx_cancel(struct fx *fx, const char *job_id) {
 
 struct store_claims fx_claim(struct fx *fx, const char *worker, int max_jobs, int64_t lease_ms) {
     const char *const models[] = {FX_MODEL};
-    struct store_claim want = {worker, models, &max_jobs, 1, lease_ms};
+    struct store_claim want = {
+        .worker = worker, .models = models, .max_jobs = &max_jobs, .model_count = 1, .lease_ms = lease_ms};
     struct store_claims claims = {0};
     if (store_claim(fx->st, &want, &fx->arena, &claims, &fx->err) != 0) fail_msg("store_claim: %s", fx->err.msg);
     return claims;
@@ -333,7 +334,10 @@ static const char check_keys_lua[] =
     "local members = { index = 0, ready = 0, held = 0, timers = call('ZCARD', P .. 'timers') } "
     "for _, k in ipairs(keys('index:*')) do members.index = members.index + call('ZCARD', k) end "
     "for _, k in ipairs(keys('ready:*')) do members.ready = members.ready + call('ZCARD', k) end "
-    "for _, k in ipairs(keys('held:*')) do members.held = members.held + call('SCARD', k) end "
+    "for _, k in ipairs(keys('parked:*')) do members.ready = members.ready + call('ZCARD', k) end "
+    "for _, k in ipairs(keys('held:*')) do members.held = members.held + call('ZCARD', k) end "
+    "local step, counts = tonumber(call('HGET', P .. 'meta', 'ageing_us') or 0), {} "
+    "local function count(name) counts[name] = (counts[name] or 0) + 1 end "
     "local found = { index = 0, ready = 0, held = 0, timers = 0 } "
     "local docs = 0 "
     "for _, key in ipairs(keys('job:*')) do "
@@ -346,6 +350,11 @@ static const char check_keys_lua[] =
     "its time') end "
     "  found.index = found.index + 1 "
     "  local ready = call('ZSCORE', P .. 'ready:' .. h.model, id) "
+    "  local parked = h.tenant and call('ZSCORE', P .. 'parked:' .. h.model .. ':' .. h.tenant, id) "
+    "  if ready and parked then return wrong('ready and parked') end "
+    "  ready = ready or parked "
+    "  if h.state == 'queued' or h.state == 'running' then count(h.state .. ':' .. h.model) end "
+    "  if h.state == 'running' and h.tenant then count('tenant:' .. h.tenant) end "
     "  local timer = tonumber(call('ZSCORE', P .. 'timers', id) or nil) "
     "  local want "
     "  if h.state == 'queued' then "
@@ -353,14 +362,15 @@ static const char check_keys_lua[] =
     "    if not ready then want = n('not_before') "
     "    elseif n('queue_timeout_ms') > 0 then want = from + n('queue_timeout_ms') end "
     "    if not ready and want <= n('queued_at') then return wrong('neither ready nor delayed') end "
-    "    if ready and math.floor(ready / 281474976710656) ~= 9 - n('priority') then return wrong('ready at another "
+    "    if ready and step == 0 and math.floor((ready - n('queued_at') * 1000) / 281474976710656) ~= 9 - n('priority') "
+    "then return wrong('ready at another "
     "priority') end "
     "    if h.worker or h.token or h.lease_until or h.started_at then return wrong('traces of a run') end "
     "  elseif h.state == 'running' then "
     "    want = n('lease_until') "
     "    if n('timeout_ms') ~= 0 then want = math.min(want, n('started_at') + n('timeout_ms') + GRACE) end "
     "    if not (h.worker and h.token) then return wrong('nobody runs it') end "
-    "    if call('SISMEMBER', P .. 'held:' .. h.worker, id) == 0 then return wrong('not held by its worker') end "
+    "    if not call('ZSCORE', P .. 'held:' .. h.worker, id) then return wrong('not held by its worker') end "
     "    found.held = found.held + 1 "
     "  else "
     "    if RETENTION > 0 then want = n('finished_at') + RETENTION end "
@@ -378,6 +388,14 @@ static const char check_keys_lua[] =
     "for what, count in pairs(members) do "
     "  if found[what] ~= count then return what .. ': ' .. count .. ' members, of which of jobs: ' .. found[what] end "
     "end "
+    "local flat = call('HGETALL', P .. 'counts') "
+    "for i = 1, #flat, 2 do "
+    "  if counts[flat[i]] ~= tonumber(flat[i + 1]) then return 'count ' .. flat[i] .. ': ' .. flat[i + 1] .. ', jobs: "
+    "' .. "
+    "tostring(counts[flat[i]]) end "
+    "  counts[flat[i]] = nil "
+    "end "
+    "if next(counts) then return 'not counted: ' .. next(counts) end "
     "if docs ~= #keys('spec:*') + #keys('result:*') + #keys('error:*') then return 'documents without a job' end "
     "if call('ZCARD', P .. 'tombstones') ~= call('HLEN', P .. 'tombstone_reasons') then return 'tombstones and "
     "reasons' end "

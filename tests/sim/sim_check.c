@@ -52,7 +52,7 @@ static struct sim_job *job_of_arg(struct sim_world *world, const struct store__a
 }
 
 static void see_claimed(struct sim_world *world, const redisReply *rows) {
-    for (size_t i = 0; i < rows->elements; i++) {
+    for (size_t i = 1; i < rows->elements; i++) { /* behind the wait */
         const redisReply *id = rows->element[i]->element[0], *token = rows->element[i]->element[3];
         struct sim_job *job = sim_world__job(world, id->str, id->len);
         uint64_t epoch, n;
@@ -83,7 +83,7 @@ static void see_finish(struct sim_world *world, const struct store__args *args, 
 static void see_renew(struct sim_world *world, const struct store__args *args, const redisReply *reply) {
     for (size_t i = 0; i < reply->elements; i++)
         if (reply->element[i]->integer != STORE_LEASE_LOST)
-            see_token_use(world, "a renewal", args, ARGV_AT + 1 + 4 * i);
+            see_token_use(world, "a renewal", args, ARGV_AT + 2 + 4 * i);
 }
 
 static struct sim_command *command_at(struct sim_world *world, const char *topic, int32_t partition, int64_t offset) {
@@ -106,7 +106,19 @@ static void see_ingest(struct sim_world *world, const struct store__args *args, 
                                 (int)cmd->at.partition, cmd->at.offset);
             cmd->taken = true;
         }
-        at += args->argv[at][0] == 'C' ? 17 : args->argv[at][0] == 'X' ? 10 : 11;
+        switch (args->argv[at][0]) {
+        case 'C':
+            at += 21 + 2 * strtoul(args->argv[at + 20], NULL, 10);
+            break;
+        case 'X':
+            at += 10;
+            break;
+        case 'M':
+            at += 12;
+            break;
+        default:
+            at += 11;
+        }
     }
 }
 

@@ -20,9 +20,10 @@ static const struct {
     [SIM_MUTANT_READY_NOT_LEFT] = {"an ended job stays ready", "zrem('ready:' .. job.model, job.id)", ""},
     [SIM_MUTANT_TOMBSTONE_IGNORED] = {"tombstones are ignored", "tombstones and call('ZSCORE'",
                                       "false and call('ZSCORE'"},
-    [SIM_MUTANT_CANCEL_FORGOTTEN] = {"a lost worker undoes a cancel",
-                                     "if job.cancel_requested then return finish_cancelled(job) end\n  if crashes",
-                                     "if crashes"},
+    [SIM_MUTANT_CANCEL_FORGOTTEN] =
+        {"a lost worker undoes a cancel",
+         "if job.cancel_requested then return finish_cancelled(job) end\n  if tonumber(job.crashes)",
+         "if tonumber(job.crashes)"},
     [SIM_MUTANT_OUTBOX_LOST] = {"a batch forgets its first event", "unpack(OUT, at, to))",
                                 "unpack(OUT, to - at > 1 and at + 2 or at, to))"},
     [SIM_MUTANT_TRIM_EARLY] = {"the relay trims before the acknowledgement", NULL, NULL},

@@ -249,6 +249,26 @@ static redisReply *cmd_hgetall(struct sim_redis *redis, const struct store__args
     return reply;
 }
 
+static redisReply *cmd_hkeys(struct sim_redis *redis, const struct store__args *args) {
+    const struct sim_redis_value *hash = value_get(redis, args, 1, HASH);
+    redisReply *reply = sim_redis__reply_array();
+    for (size_t i = 0; hash && i < hash->count; i++) sim_redis__reply_push(reply, reply_name(&hash->entries[i]));
+    return reply;
+}
+
+static redisReply *cmd_hincrby(struct sim_redis *redis, const struct store__args *args) {
+    struct sim_redis_value *hash = value_make(redis, args, 1, HASH);
+    struct entry *entry = entry_find(hash, args->argv[2], args->lens[2]);
+    if (!entry) entry = entry_insert(hash, hash->count, args->argv[2], args->lens[2], 0);
+    int64_t sum = (entry->value ? strtoll(entry->value, NULL, 10) : 0) + (int64_t)sim_redis__number(args, 3);
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)sum);
+    free(entry->value);
+    entry->value_len = strlen(text);
+    entry->value = copy(text, entry->value_len);
+    return sim_redis__reply_int(sum);
+}
+
 static redisReply *remove_names(struct sim_redis *redis, const struct store__args *args, enum kind kind) {
     struct sim_redis_value *value = value_get(redis, args, 1, kind);
     int64_t removed = 0;
@@ -560,6 +580,8 @@ static const struct {
     {"HDEL", 3, cmd_hdel},
     {"HGET", 3, cmd_hget},
     {"HGETALL", 2, cmd_hgetall},
+    {"HINCRBY", 4, cmd_hincrby},
+    {"HKEYS", 2, cmd_hkeys},
     {"HMGET", 3, cmd_hmget},
     {"HSET", 4, cmd_hset},
     {"INFO", 1, cmd_info},

@@ -83,7 +83,7 @@ static void runner_start(struct worker_runner *base, struct worker_batch *batch)
 static bool holds_poison(struct sim_world *world, const struct sim_runner *runner) {
     const struct sim_actor *actor =
         (const struct sim_actor *)((const char *)runner - offsetof(struct sim_actor, runner));
-    redisReply *held = sim_redis_query(world->redis, "SMEMBERS " SIM_PREFIX "held:%s", actor->name);
+    redisReply *held = sim_redis_query(world->redis, "ZRANGE " SIM_PREFIX "held:%s 0 -1", actor->name);
     bool poison = false;
     for (size_t i = 0; i < held->elements; i++) {
         const struct sim_job *job = sim_world__job(world, held->element[i]->str, held->element[i]->len);

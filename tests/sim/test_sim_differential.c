@@ -274,7 +274,11 @@ static void keep_claims(struct life *life, int worker, const struct store_claims
 static struct store_claim want(struct life *life, int worker) {
     static const char *const models[] = {"m", "n"};
     static const int max_jobs[] = {3, 1};
-    return (struct store_claim){worker_name(life, worker), models, max_jobs, 2, 1000 + (int64_t)draw(life, 20000)};
+    return (struct store_claim){.worker = worker_name(life, worker),
+                                .models = models,
+                                .max_jobs = max_jobs,
+                                .model_count = 2,
+                                .lease_ms = 1000 + (int64_t)draw(life, 20000)};
 }
 
 static int do_claim(struct life *life) {
@@ -334,13 +338,9 @@ static int do_finish(struct life *life) {
     return rc;
 }
 
-/* In which order Redis answers SRANDMEMBER is its own affair: only workers with one job at most can be compared. */
 static int do_lost(struct life *life) {
-    const char *worker = worker_name(life, (int)draw(life, WORKERS));
-    redisReply *held = sim_redis_query(life->redis, "SMEMBERS penstock:held:%s", worker);
-    size_t jobs = held->elements;
-    freeReplyObject(held);
-    return jobs > 1 ? 0 : store_worker_lost(life->st, worker, &jobs, &life->err);
+    size_t jobs;
+    return store_worker_lost(life->st, worker_name(life, (int)draw(life, WORKERS)), &jobs, &life->err);
 }
 
 static int do_sweep(struct life *life) {
@@ -405,6 +405,12 @@ static void compare_everything(struct life *life) {
                                           "ZRANGE penstock:tombstones 0 -1 WITHSCORES",
                                           "ZRANGE penstock:ready:m 0 -1 WITHSCORES",
                                           "ZRANGE penstock:ready:n 0 -1 WITHSCORES",
+                                          "ZRANGE penstock:parked:m:t0 0 -1 WITHSCORES",
+                                          "ZRANGE penstock:parked:m:t1 0 -1 WITHSCORES",
+                                          "ZRANGE penstock:parked:n:t0 0 -1 WITHSCORES",
+                                          "ZRANGE penstock:parked:n:t1 0 -1 WITHSCORES",
+                                          "HGETALL penstock:counts",
+                                          "HGETALL penstock:policy",
                                           "ZRANGE penstock:index:queued 0 -1 WITHSCORES",
                                           "ZRANGE penstock:index:running 0 -1 WITHSCORES",
                                           "ZRANGE penstock:index:completed 0 -1 WITHSCORES",
@@ -414,7 +420,7 @@ static void compare_everything(struct life *life) {
                                         "GET penstock:error"};
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) command(life, queries[i]);
     for (int worker = 0; worker < WORKERS; worker++)
-        command(life, arena_printf(&life->arena, "SMEMBERS penstock:held:w%d", worker));
+        command(life, arena_printf(&life->arena, "ZRANGE penstock:held:w%d 0 -1 WITHSCORES", worker));
     for (int job = 0; job < JOBS; job++)
         for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
             command(life, arena_printf(&life->arena, "%s:j%d", kinds[k], job));

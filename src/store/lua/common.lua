@@ -15,14 +15,16 @@ local SEP = '\31'                        -- cannot occur in a scalar of an event
 local NOW                                -- Redis TIME in ms: the only clock that deadlines are judged by
 local NOW_TEXT, RETIRE_TEXT              -- the same, and when a job that ends now is forgotten, as text (see whole)
 local GSEQ, TOKENS                       -- events ever emitted; fencing tokens ever drawn
-local READIED, READIED_BEFORE            -- how often any job ever became ready: a job's place in its queue
+local READIED, READIED_BEFORE            -- a clock in us that never stands still: a job's place in its queue
+local STEP                               -- what a priority is worth on that clock
+local NOW_US
 local OUT = {}                           -- job_id, event, job_id, event ...
 local WAKE = {}                          -- models that got ready jobs
 
--- Moves in the sorted sets and sets are collected and written once, by settle(): a call from Lua costs as much as the work that it
+-- Moves in the sorted sets, and what is counted, are collected and written once, by settle(): a call from Lua costs as much as the work that it
 -- asks for, and a batch of 128 jobs moves a thousand times. The last word about a member counts, so a job that is created
 -- and cancelled in one batch ends up where it should. Whoever reads such a key in the same script calls settle() first.
-local ZSETS, SETS, DOCS = {}, {}, {}
+local ZSETS, COUNTS, DOCS = {}, {}, {}
 
 local function member_of(all, key)
   local members = all[key]
@@ -32,8 +34,7 @@ end
 
 local function zadd(key, score, id) member_of(ZSETS, key)[id] = score end
 local function zrem(key, id) member_of(ZSETS, key)[id] = false end
-local function sadd(key, id) member_of(SETS, key)[id] = true end
-local function srem(key, id) member_of(SETS, key)[id] = false end
+local function count(field, by) COUNTS[field] = (COUNTS[field] or 0) + by end
 local function set_doc(key, doc) DOCS[key] = doc end
 
 -- Redis' Lua passes at most some 8,000 values to one call; even, because values come in pairs.
@@ -55,32 +56,34 @@ local function settle()
     call_chunked('ZADD', key, add)
     call_chunked('ZREM', key, remove)
   end
-  for key, members in pairs(SETS) do
-    local add, remove = {}, {}
-    for id, is_in in pairs(members) do
-      if is_in then add[#add + 1] = id else remove[#remove + 1] = id end
-    end
-    call_chunked('SADD', key, add)
-    call_chunked('SREM', key, remove)
+  for field, by in pairs(COUNTS) do
+    if by ~= 0 and call('HINCRBY', P .. 'counts', field, by) == 0 then call('HDEL', P .. 'counts', field) end
   end
   local docs = {}
   for key, doc in pairs(DOCS) do docs[#docs + 1] = P .. key; docs[#docs + 1] = doc end
   call_chunked('MSET', nil, docs)
-  ZSETS, SETS, DOCS = {}, {}, {}
+  ZSETS, COUNTS, DOCS = {}, {}, {}
 end
 
 -- A number as text. Lua prints 14 digits by itself, and the year 9999 in ms takes 15. Printing is also what a script spends most
 -- of its time on, so texts stay texts where nothing is calculated, and a number that many jobs share is printed once.
 local function whole(n) return string.format('%.0f', n) end
 
+-- In strict order a priority outweighs any time that a job may have waited: 2^48 us are nine years. A score stays below 2^53, where
+-- a double is exact.
+local STRICT_STEP = 281474976710656
+
 -- Reads the clock and the counters. False when another epoch rules: then nothing may be written.
 local function begin()
   local t = call('TIME')
-  NOW = t[1] * 1000 + math.floor(t[2] / 1000)
+  NOW_US = t[1] * 1000000 + t[2]
+  NOW = math.floor(NOW_US / 1000)
   NOW_TEXT, RETIRE_TEXT = whole(NOW), whole(NOW + RETENTION_MS)
-  local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens', 'readied')
+  local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens', 'readied', 'ageing_us')
   GSEQ, TOKENS, READIED = tonumber(m[2]) or 0, tonumber(m[3]) or 0, tonumber(m[4]) or 0
   READIED_BEFORE = READIED
+  STEP = tonumber(m[5] or 0)
+  if STEP == 0 then STEP = STRICT_STEP end
   return m[1] == EPOCH
 end
 
@@ -109,29 +112,116 @@ local function emit(e)
     #doc, key and #key or '-1', e.raw_size or '', doc .. (key or '') .. raw }, SEP)
 end
 
-local function flush()
-  settle()
-  for at = 1, #OUT, CALL_MAX do
-    local to = math.min(#OUT, at + CALL_MAX - 1)
-    GSEQ = GSEQ + (to - at + 1) / 2
-    call('XADD', P .. 'outbox', GSEQ .. '-0', unpack(OUT, at, to))
-  end
-  if #OUT > 0 or READIED ~= READIED_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS, 'readied', READIED) end
-  for model in pairs(WAKE) do call('PUBLISH', P .. 'wake', model) end
-end
-
 -- The job's record as a table, or nil if there is none. Times and seq are numbers, 0 if absent; the rest stays text.
 local function load(id)
   local v = call('HMGET', P .. 'job:' .. id, 'state', 'seq', 'model', 'model_version', 'priority', 'attempt', 'max_attempts',
     'crashes', 'token', 'worker', 'cancel_requested', 'cancel_reason', 'traceparent', 'timeout_ms', 'queue_timeout_ms', 'queued_at',
-    'started_at', 'not_before', 'lease_until', 'progress')
+    'started_at', 'not_before', 'lease_until', 'progress', 'tenant', 'sig', 'suspect', 'backoff_ms', 'backoff_max_ms',
+    'solo')
   if not v[1] then return nil end
   return { id = id, state = v[1], seq = tonumber(v[2]), model = v[3], model_version = v[4] or nil, priority = v[5],
     attempt = v[6], max_attempts = v[7], crashes = v[8], token = v[9] or nil, worker = v[10] or nil,
     cancel_requested = v[11] or nil, cancel_reason = v[12] or nil, traceparent = v[13] or nil,
     timeout_ms = tonumber(v[14] or 0), queue_timeout_ms = tonumber(v[15] or 0), queued_at = tonumber(v[16] or 0),
     started_at = tonumber(v[17] or 0), not_before = tonumber(v[18] or 0), lease_until = tonumber(v[19] or 0),
-    progress = v[20] or nil }
+    progress = v[20] or nil, tenant = v[21] or nil, sig = v[22] or '', suspect = v[23] or nil,
+    backoff_ms = tonumber(v[24] or 0), backoff_max_ms = tonumber(v[25] or 0), solo = v[26] or nil }
+end
+
+-- --- tenants: the jobs of one value of a label, of which only so many may run at once -------------------------------------------
+-- A tenant's jobs that find no slot are parked by model, out of the way of the others: a claim must not have to look through them.
+-- Invariant: while jobs of a model and tenant are parked, as many others of them as the tenant has free slots stand in the ready
+-- queue. So each freed slot brings back one job of every model that has some parked; if several are brought back for one slot, the
+-- claim parks those that come too late. A job that is brought back joins the end of its priority, so that tenants take turns.
+local MODEL_LIMITS = {}
+local function model_limit(model)
+  if not MODEL_LIMITS[model] then MODEL_LIMITS[model] = tonumber(call('HGET', P .. 'policy', 'model:' .. model) or 0) end
+  return MODEL_LIMITS[model]
+end
+
+local TENANTS, TENANT_NAMES = {}, {}     -- those that this script has to do with, in the order in which it met them
+
+local function tenant_of(name)
+  local tenant = TENANTS[name]
+  if tenant then return tenant end
+  local limits = call('HMGET', P .. 'policy', 'tenant:' .. name, 'tenant_default')
+  local limit = tonumber(limits[1] or limits[2] or 0)
+  tenant = { limit = limit > 0 and limit or math.huge, parked = {},
+    running = tonumber(call('HGET', P .. 'counts', 'tenant:' .. name) or 0) }
+  TENANTS[name], TENANT_NAMES[#TENANT_NAMES + 1] = tenant, name
+  return tenant
+end
+
+local function count_tenant(name, by)
+  local tenant = tenant_of(name)
+  tenant.running = tenant.running + by
+  count('tenant:' .. name, by)
+  if by < 0 then tenant.look = true end
+end
+
+local function parked_key(model, name) return 'parked:' .. model .. ':' .. name end
+
+local function has_parked(model, name)
+  local parked = tenant_of(name).parked
+  if parked[model] == nil then parked[model] = call('EXISTS', P .. parked_key(model, name)) == 1 end
+  return parked[model]
+end
+
+local function park(job, score)
+  local tenant = tenant_of(job.tenant)
+  tenant.parked[job.model], tenant.look = true, true
+  zadd(parked_key(job.model, job.tenant), score, job.id)
+  call('SADD', P .. 'parked_models:' .. job.tenant, job.model)
+  call('SADD', P .. 'parked_tenants', job.tenant)
+end
+
+-- Urgent first, then in the order of becoming ready; with ageing, a priority is worth a time of waiting. The clock goes on by at
+-- least one each time, so no two jobs share a place, and a clock that was set back reorders nothing.
+local function ready_score(priority)
+  READIED = math.max(READIED + 1, NOW_US)
+  return READIED + (9 - priority) * STEP
+end
+
+-- Brings back parked jobs of one tenant, as many of each model as it has slots.
+local UNPARK_MAX = 64
+local function unpark(name, tenant)
+  local slots = math.min(tenant.limit - tenant.running, UNPARK_MAX)
+  if slots <= 0 then return end
+  local models = call('SMEMBERS', P .. 'parked_models:' .. name)
+  table.sort(models) -- Redis' order is by chance
+  for _, model in ipairs(models) do
+    local popped = call('ZPOPMIN', P .. parked_key(model, name), slots)
+    for i = 1, #popped, 2 do
+      local priority = call('HGET', P .. 'job:' .. popped[i], 'priority')
+      if priority then zadd('ready:' .. model, ready_score(priority), popped[i]) end
+      WAKE[model] = true
+    end
+    if #popped < 2 * slots then call('SREM', P .. 'parked_models:' .. name, model) end
+  end
+  if call('EXISTS', P .. 'parked_models:' .. name) == 0 then call('SREM', P .. 'parked_tenants', name) end
+end
+
+-- For every tenant that got a slot back, or had a job parked, in this script.
+local function unpark_all()
+  settle()
+  for _, name in ipairs(TENANT_NAMES) do
+    local tenant = TENANTS[name]
+    if tenant.look then unpark(name, tenant) end
+    tenant.look = false
+    tenant.parked = {}
+  end
+end
+
+local function flush()
+  unpark_all()
+  settle()
+  for at = 1, #OUT, CALL_MAX do
+    local to = math.min(#OUT, at + CALL_MAX - 1)
+    GSEQ = GSEQ + (to - at + 1) / 2
+    call('XADD', P .. 'outbox', GSEQ .. '-0', unpack(OUT, at, to))
+  end
+  if #OUT > 0 or READIED ~= READIED_BEFORE then call('HSET', META, 'gseq', GSEQ, 'tokens', TOKENS, 'readied', whole(READIED)) end
+  for model in pairs(WAKE) do call('PUBLISH', P .. 'wake', model) end
 end
 
 -- The one way from state to state. `set`: fields of the record that change besides state, seq and updated_at (a flat list of
@@ -142,6 +232,11 @@ local function transition(job, to, reason, set, more)
   job.seq = (job.seq or 0) + 1
   job.state = to
   local seq = whole(job.seq)
+  if from == 'queued' or from == 'running' then count(from .. ':' .. job.model, -1) end
+  if to == 'queued' or to == 'running' then count(to .. ':' .. job.model, 1) end
+  if from == 'running' and model_limit(job.model) > 0 then WAKE[job.model] = true end
+  if job.tenant and from == 'running' then count_tenant(job.tenant, -1) end
+  if job.tenant and to == 'running' then count_tenant(job.tenant, 1) end
   call('HSET', P .. 'job:' .. job.id, 'state', to, 'seq', seq, 'updated_at', NOW_TEXT, unpack(set))
   if from then zrem('index:' .. from, job.id) end
   zadd('index:' .. to, NOW_TEXT, job.id)
@@ -152,11 +247,15 @@ local function transition(job, to, reason, set, more)
   return true
 end
 
--- Urgent first, then in the order of becoming ready. 2^48 leaves room for 2.8e14 times under ten priorities and stays exact in
--- a double. GSEQ would not do instead of READIED: a delayed job becomes ready without an event.
-local function ready_score(priority)
-  READIED = READIED + 1
-  return (9 - priority) * 281474976710656 + READIED
+-- Where a ready job waits: in its model's queue, or parked while its tenant has no slot, or behind others of its tenant that are
+-- parked: it must not overtake them.
+local function make_ready(job)
+  local score = ready_score(job.priority)
+  if job.tenant then
+    local tenant = tenant_of(job.tenant)
+    if tenant.running >= tenant.limit or has_parked(job.model, job.tenant) then return park(job, score) end
+  end
+  zadd('ready:' .. job.model, score, job.id)
 end
 
 -- Puts a queued job where it waits: among the ready ones, or among the timers until not_before.
@@ -166,7 +265,7 @@ local function enqueue(job)
     zadd('timers', job.not_before, job.id)
     return
   end
-  zadd('ready:' .. job.model, ready_score(job.priority), job.id)
+  make_ready(job)
   if job.queue_timeout_ms > 0 then
     zadd('timers', from + job.queue_timeout_ms, job.id)
   else
@@ -183,14 +282,17 @@ local function running_deadline(job)
 end
 
 local function let_go(job)
-  if job.worker then srem('held:' .. job.worker, job.id) end
+  if job.worker then zrem('held:' .. job.worker, job.id) end
 end
 
 -- Ends a job. Its worker and token stay in the record: they tell who did it.
 local function finish(job, to, reason, doc)
   if not (MAY[job.state or ''] or {})[to] then return false end
   if job.state == 'running' then let_go(job) end
-  if job.state == 'queued' then zrem('ready:' .. job.model, job.id) end
+  if job.state == 'queued' then
+    zrem('ready:' .. job.model, job.id)
+    if job.tenant then zrem(parked_key(job.model, job.tenant), job.id) end
+  end
   local set = { 'finished_at', NOW_TEXT, 'duration_ms', job.started_at > 0 and NOW - job.started_at or '0', 'crashes', job.crashes }
   if to == 'failed' then
     set[#set + 1] = 'error_code'
@@ -220,61 +322,141 @@ local function requeue(job, reason, not_before)
   local until_text = not_before > 0 and whole(not_before) or nil
   if until_text then set[#set + 1], set[#set + 2] = 'not_before', until_text end
   transition(job, 'queued', reason, set, { worker = worker, token = token, not_before = until_text })
-  call('HDEL', P .. 'job:' .. job.id, 'worker', 'token', 'started_at', 'lease_until', 'progress', 'progress_message')
+  call('HDEL', P .. 'job:' .. job.id, 'worker', 'token', 'started_at', 'lease_until', 'progress', 'progress_message',
+    'solo')
   enqueue(job)
 end
 
 local function finish_cancelled(job) return finish(job, 'cancelled', job.cancel_reason or 'cancel') end
 
--- The worker of a running job is gone.
-local function lose(job)
-  local crashes = tonumber(job.crashes) + 1
-  job.crashes = whole(crashes)
+-- Whoever held these jobs is gone. A crash is charged to a job only if it was alone in the executor: of a batch nobody knows which
+-- one it was, so all of it run alone from now on, and the guilty one will be found.
+local LOST = {}                          -- jobs that lost their worker in this script
+local function lose(job, charged, suspect)
+  LOST[job.id] = true
+  if charged then job.crashes = whole(job.crashes + 1) end
   if job.cancel_requested then return finish_cancelled(job) end
-  if crashes >= MAX_CRASHES then return finish(job, 'failed', 'worker_lost', ERRORS.worker_lost) end
+  if tonumber(job.crashes) >= MAX_CRASHES then return finish(job, 'failed', 'worker_lost', ERRORS.worker_lost) end
   requeue(job, 'worker_lost', 0)
+  if suspect then call('HSET', P .. 'job:' .. job.id, 'suspect', '1') end
 end
 
--- Ready jobs of one model, in order, at most `max`. A job whose worker died is handed out alone, because it may be what kills
--- workers: in a batch it would take the same neighbours along at every start, until all of them had used up their crashes.
+-- Takes jobs from a worker, at most `max`: all that it holds if it is known to be dead, else those whose lease is over. While other
+-- leases of it are current it lives, and what it let expire it never knew of: an answer was lost on the way. Only its oldest batch
+-- was in the executor; a younger one was claimed ahead. Returns how many entries it looked at.
+local function lose_worker(worker, dead, max)
+  local held = call('ZRANGE', P .. 'held:' .. worker, 0, max - 1, 'WITHSCORES')
+  local lost, alive = {}, false
+  for i = 1, #held, 2 do
+    local job = load(held[i])
+    if not job or job.state ~= 'running' or job.worker ~= worker then zrem('held:' .. worker, held[i])
+    elseif dead or job.lease_until <= NOW then
+      job.in_executor = held[i + 1] == held[2]
+      lost[#lost + 1] = job
+    else alive = true end
+  end
+  for _, job in ipairs(lost) do
+    local ran = job.in_executor and not alive
+    lose(job, ran and job.solo, ran and not job.solo)
+  end
+  return #held / 2
+end
+
+-- Ready jobs of one model and signature, in order, at most `max`; the others go back to their places, those without a slot aside.
+-- A job that may be what kills workers is handed out alone.
 local function pop_ready(model, max)
   local popped = call('ZPOPMIN', P .. 'ready:' .. model, max)
   local jobs = {}
   for i = 1, #popped, 2 do
     local id, score = popped[i], popped[i + 1]
     local job = load(id)
-    local suspect = job and job.crashes ~= '0'
-    if #jobs > 0 and (suspect or jobs[1].crashes ~= '0') then zadd('ready:' .. model, score, id)
-    elseif job and job.state == 'queued' then jobs[#jobs + 1] = job end
+    if job and job.state == 'queued' then
+      local first = jobs[1]
+      local alone = job.suspect or job.crashes ~= '0'
+      local tenant = job.tenant and tenant_of(job.tenant)
+      if tenant and tenant.running + (tenant.taken or 0) >= tenant.limit then park(job, score)
+      elseif first and (alone or first.alone or job.sig ~= first.sig or job.model_version ~= first.model_version) then
+        zadd('ready:' .. model, score, id)
+      else
+        if tenant then tenant.taken = (tenant.taken or 0) + 1 end
+        job.alone = alone
+        jobs[#jobs + 1] = job
+      end
+    end
   end
+  for _, job in ipairs(jobs) do
+    if job.tenant then tenant_of(job.tenant).taken = 0 end
+  end
+  if #jobs == 0 and #popped > 0 then WAKE[model] = true end -- more may stand behind those put aside
   return jobs
 end
 
--- Hands ready jobs of one model to a worker: the first of `models` that has any. ARGV from `at`: worker, lease_ms, number of
--- models, then model and max_jobs each. Returns rows {id, model, version, token, traceparent, attempt, crashes, timeout_ms, spec}.
-local function claim(at)
-  local worker, lease_until, models = ARGV[at], NOW + ARGV[at + 1], tonumber(ARGV[at + 2])
-  local jobs, keys, rows = {}, {}, {}
-  settle()
+-- Us that an incomplete batch of a model waits yet for more: until its first job has been ready for `delay` us.
+local function batch_wait(model, head, score, max, delay)
+  if delay <= 0 or call('ZCARD', P .. 'ready:' .. model) >= max then return 0 end
+  local priority = tonumber(call('HGET', P .. 'job:' .. head, 'priority') or 9)
+  return score - (9 - priority) * STEP + delay - NOW_US
+end
+
+-- The models of a claim that may give jobs now, the most urgent head first; and how long the others have to wait. `at` is where they
+-- begin in ARGV: name, max_jobs, max_delay_us each.
+local function claimable(at, models)
+  local ask, running, found, wait = {}, {}, {}, -1
+  if models == 0 then return found, wait end
   for m = 0, models - 1 do
-    if #jobs == 0 then jobs = pop_ready(ARGV[at + 3 + 2 * m], ARGV[at + 4 + 2 * m]) end
+    local model = ARGV[at + 3 * m]
+    ask[#ask + 1], ask[#ask + 2] = 'mode:' .. model, 'model:' .. model
+    running[#running + 1] = 'running:' .. model
+  end
+  local policy = call('HMGET', P .. 'policy', 'mode:*', unpack(ask))
+  running = call('HMGET', P .. 'counts', unpack(running))
+  for m = 0, models - 1 do
+    local model, max, delay = ARGV[at + 3 * m], tonumber(ARGV[at + 3 * m + 1]), tonumber(ARGV[at + 3 * m + 2])
+    local limit = tonumber(policy[2 * m + 3] or 0)
+    local room = limit > 0 and limit - tonumber(running[m + 1] or 0) or max
+    if policy[1] ~= 'paused' and policy[2 * m + 2] ~= 'paused' and room > 0 then
+      local head = call('ZRANGE', P .. 'ready:' .. model, 0, 0, 'WITHSCORES')
+      if head[1] then
+        local us = batch_wait(model, head[1], tonumber(head[2]), max, delay)
+        if us <= 0 then found[#found + 1] = { name = model, max = math.min(max, room), score = tonumber(head[2]) }
+        elseif wait < 0 or us < wait then wait = us end
+      end
+    end
+  end
+  table.sort(found, function(a, b) return a.score < b.score end)
+  return found, wait
+end
+
+-- Hands ready jobs of one model to a worker. ARGV from `at`: worker, lease_ms, number of models, then of each name, max_jobs,
+-- max_delay_us. Returns {us that an incomplete batch waits yet or -1, rows {id, model, version, token, traceparent, attempt, crashes,
+-- timeout_ms, backoff_ms, backoff_max_ms, spec} ...}.
+local function claim(at)
+  local worker, lease_until = ARGV[at], NOW + ARGV[at + 1]
+  local jobs, keys, rows = {}, {}, {}
+  unpark_all()
+  settle()
+  local models, wait = claimable(at + 3, tonumber(ARGV[at + 2]))
+  rows[1] = math.ceil(wait)
+  for _, model in ipairs(models) do
+    if #jobs == 0 then jobs = pop_ready(model.name, model.max) end
   end
   if #jobs == 0 then return rows end
+  rows[1] = -1
   for i, job in ipairs(jobs) do keys[i] = P .. 'spec:' .. job.id end
   local specs = call('MGET', unpack(keys)) -- CLAIM_MAX in claim.c keeps them few enough
-  local lease_text = whole(lease_until)
+  local lease_text, batch = whole(lease_until), TOKENS + 1
   for i, job in ipairs(jobs) do
     job.worker, job.token = worker, next_token()
     job.started_at, job.lease_until = NOW, lease_until
-    transition(job, 'running', 'claim',
-      { 'worker', worker, 'token', job.token, 'started_at', NOW_TEXT, 'lease_until', lease_text },
-      { worker = worker, token = job.token })
+    local set = { 'worker', worker, 'token', job.token, 'started_at', NOW_TEXT, 'lease_until', lease_text }
+    if #jobs == 1 then set[9], set[10] = 'solo', '1' end
+    transition(job, 'running', 'claim', set, { worker = worker, token = job.token })
     if job.not_before > 0 then call('HDEL', P .. 'job:' .. job.id, 'not_before') end
     local deadline = running_deadline(job)
     zadd('timers', deadline == lease_until and lease_text or deadline, job.id)
-    sadd('held:' .. worker, job.id)
-    rows[i] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', tonumber(job.attempt),
-      tonumber(job.crashes), job.timeout_ms, specs[i] or '' }
+    zadd('held:' .. worker, batch, job.id)
+    rows[i + 1] = { job.id, job.model, job.model_version or '', job.token, job.traceparent or '', tonumber(job.attempt),
+      tonumber(job.crashes), job.timeout_ms, job.backoff_ms, job.backoff_max_ms, specs[i] or '' }
   end
   return rows
 end

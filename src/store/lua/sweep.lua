@@ -15,8 +15,17 @@ local function due_queued(job)
   end
 end
 
+local HELD_MAX = 256 -- jobs of a silent worker taken at once
+local SILENT = {}
+
 local function due_running(job)
-  if job.lease_until <= NOW then return lose(job) end
+  if job.lease_until <= NOW then
+    if SILENT[job.worker] then return end
+    SILENT[job.worker] = true
+    settle()
+    lose_worker(job.worker, false, HELD_MAX)
+    return
+  end
   if running_deadline(job) <= NOW then
     if job.cancel_requested then return finish_cancelled(job) end
     return finish(job, 'failed', 'timeout', ERRORS.timeout)
@@ -35,8 +44,9 @@ allow_without_memory()
 local limit = tonumber(ARGV[1])
 local due = call('ZRANGEBYSCORE', P .. 'timers', '-inf', NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
-  local job = load(id)
-  if not job then zrem('timers', id)
+  local job = not LOST[id] and load(id)
+  if LOST[id] then -- dealt with, together with another job of its worker
+  elseif not job then zrem('timers', id)
   elseif job.state == 'queued' then due_queued(job)
   elseif job.state == 'running' then due_running(job)
   else forget(job) end
