@@ -362,25 +362,31 @@ local function lose_worker(worker, dead, max)
   return #held / 2
 end
 
--- Ready jobs of one model and signature, in order, at most `max`; the others go back to their places, those without a slot aside.
--- A job that may be what kills workers is handed out alone.
+-- May this popped job stand beside those already taken? Those without a slot are parked; those of another signature, and those that
+-- may be what kills workers, which are handed out alone, go back to their places.
+local function take_popped(jobs, job, score)
+  local first, tenant = jobs[1], job.tenant and tenant_of(job.tenant)
+  job.alone = job.suspect or job.crashes ~= '0'
+  if tenant and tenant.running + (tenant.taken or 0) >= tenant.limit then
+    park(job, score)
+  elseif first and (job.alone or first.alone or job.sig ~= first.sig or job.model_version ~= first.model_version) then
+    zadd('ready:' .. job.model, score, job.id)
+  else
+    if tenant then tenant.taken = (tenant.taken or 0) + 1 end
+    jobs[#jobs + 1] = job
+  end
+end
+
+-- Ready jobs of one model and signature, in order, at most `max`.
+local POP_ROUNDS = 32 -- so many times it may find only jobs to be parked
 local function pop_ready(model, max)
-  local popped = call('ZPOPMIN', P .. 'ready:' .. model, max)
-  local jobs = {}
-  for i = 1, #popped, 2 do
-    local id, score = popped[i], popped[i + 1]
-    local job = load(id)
-    if job and job.state == 'queued' then
-      local first = jobs[1]
-      local alone = job.suspect or job.crashes ~= '0'
-      local tenant = job.tenant and tenant_of(job.tenant)
-      if tenant and tenant.running + (tenant.taken or 0) >= tenant.limit then park(job, score)
-      elseif first and (alone or first.alone or job.sig ~= first.sig or job.model_version ~= first.model_version) then
-        zadd('ready:' .. model, score, id)
-      else
-        if tenant then tenant.taken = (tenant.taken or 0) + 1 end
-        job.alone = alone
-        jobs[#jobs + 1] = job
+  local jobs, popped = {}, { true }
+  for _ = 1, POP_ROUNDS do
+    if #jobs == 0 and #popped > 0 then
+      popped = call('ZPOPMIN', P .. 'ready:' .. model, max)
+      for i = 1, #popped, 2 do
+        local job = load(popped[i])
+        if job and job.state == 'queued' then take_popped(jobs, job, popped[i + 1]) end
       end
     end
   end
