@@ -16,6 +16,7 @@
 
 #include "penstock/log.h"
 #include "penstock/store_outbox.h"
+#include "penstock/store_policy.h"
 #include "sim_redis.h"
 #include "sim_rng.h"
 #include "testlib.h"
@@ -34,7 +35,7 @@
 struct twin {
     struct store__transport base; /* first: the vtable's self */
     struct store__transport *real, *sim;
-    char shas[64][2][41]; /* of the same script: real, sim */
+    char shas[256][2][41]; /* of the same script: real, sim */
     size_t sha_count;
     uint64_t compared;
 };
@@ -221,8 +222,10 @@ static const char *worker_name(struct life *life, int worker) { return arena_pri
 
 static struct store_item item(struct life *life) {
     static const char raw[] = "a\0b\n\xff\x1f tail";
+    static const struct job_label tenants[] = {{"tenant", "t0"}, {"tenant", "t1"}};
     struct store_item it = {.kind = draw(life, 10) < 6   ? STORE_ITEM_CREATE
                                     : draw(life, 10) < 8 ? STORE_ITEM_CANCEL
+                                    : draw(life, 10) < 2 ? STORE_ITEM_MODE
                                                          : STORE_ITEM_REJECT};
     int64_t offset = draw(life, 8) ? life->next_offset++ : (int64_t)draw(life, (uint64_t)life->next_offset + 1);
     if (offset == life->next_offset) life->next_offset++;
@@ -240,6 +243,11 @@ static struct store_item item(struct life *life) {
     it.timeout_ms = draw(life, 3) ? 0 : (int64_t)draw(life, 50000);
     it.queue_timeout_ms = draw(life, 3) ? 0 : (int64_t)draw(life, 20000);
     it.not_before = draw(life, 4) ? 0 : life->now_ms + (int64_t)draw(life, 5000) - 1000;
+    it.labels = &tenants[draw(life, 2)];
+    it.label_count = draw(life, 2);
+    it.signature = draw(life, 3) ? "" : "other";
+    it.backoff_ms = draw(life, 3) ? 0 : 7;
+    it.mode = draw(life, 3) ? STORE_MODE_OPEN : draw(life, 2) ? STORE_MODE_PAUSED : STORE_MODE_DRAINING;
     it.spec = draw(life, 4) ? "{\"a\":1}" : "{\"a\":2}";
     it.spec_len = strlen(it.spec);
     it.reason = "why\x1f not";
@@ -343,6 +351,18 @@ static int do_lost(struct life *life) {
     return store_worker_lost(life->st, worker_name(life, (int)draw(life, WORKERS)), &jobs, &life->err);
 }
 
+static int do_policy(struct life *life) {
+    const struct store_limit model = {"n", (int64_t)draw(life, 3)}, tenant = {"t0", (int64_t)draw(life, 3)};
+    struct store_policy policy = {.tenant_label = draw(life, 5) ? "tenant" : "",
+                                  .tenant_max_running = (int64_t)draw(life, 3),
+                                  .tenants = &tenant,
+                                  .tenant_count = draw(life, 2),
+                                  .models = &model,
+                                  .model_count = draw(life, 2),
+                                  .ageing_ms = draw(life, 2) ? 0 : 1000};
+    return store_policy_set(life->st, &policy, &life->err);
+}
+
 static int do_sweep(struct life *life) {
     size_t done;
     int64_t next_ms;
@@ -427,8 +447,9 @@ static void compare_everything(struct life *life) {
 }
 
 static void live(struct test_redis *server, uint64_t seed) {
-    static int (*const deeds[])(struct life *) = {do_ingest, do_ingest, do_claim, do_claim, do_renew, do_finish,
-                                                  do_finish, do_lost,   do_sweep, do_relay, do_look,  do_fence};
+    static int (*const deeds[])(struct life *) = {do_ingest, do_ingest, do_claim,  do_claim, do_renew,
+                                                  do_finish, do_finish, do_policy, do_lost,  do_sweep,
+                                                  do_relay,  do_look,   do_fence};
     struct store_config cfg = {.url = "both",
                                .prefix = "penstock:",
                                .retention_ms = 60000,
