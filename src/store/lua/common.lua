@@ -179,7 +179,7 @@ end
 -- least one each time, so no two jobs share a place, and a clock that was set back reorders nothing.
 local function ready_score(priority)
   READIED = math.max(READIED + 1, NOW_US)
-  return READIED + (9 - priority) * STEP
+  return whole(READIED + (9 - priority) * STEP)
 end
 
 -- Brings back parked jobs of one tenant, as many of each model as it has slots.
@@ -450,7 +450,7 @@ local function claim(at)
   rows[1] = -1
   for i, job in ipairs(jobs) do keys[i] = P .. 'spec:' .. job.id end
   local specs = call('MGET', unpack(keys)) -- CLAIM_MAX in claim.c keeps them few enough
-  local lease_text, batch = whole(lease_until), TOKENS + 1
+  local lease_text, batch = whole(lease_until), whole(TOKENS + 1)
   for i, job in ipairs(jobs) do
     job.worker, job.token = worker, next_token()
     job.started_at, job.lease_until = NOW, lease_until
