@@ -1,0 +1,245 @@
+/* Folding the event log, and comparing the outcome with the records.
+ *
+ * What a history must be: seq 1, 2, 3 ... in the order of the log, only transitions of the table (job_fold checks
+ * both), so one end at most and nothing behind it. Each run has a worker and a token, tokens grow, and what ends the
+ * run names the same two: a result of an earlier run would carry an older one. The relay may repeat events (at least
+ * once), always under the same (job_id, seq) and with the same bytes; the first occurrences must still come in order.
+ * So a digest of every event's value is kept: two events that claim the same place are the trace of two writers.
+ *
+ * After the first violation a job's further events are passed over: they would only say the same again.
+ *
+ * An id is free again when its job's retention is over, so a creating event from then on begins a new history. What
+ * breaks if the bytes of an event depend on the release that encodes them: an outbox that one release began to publish
+ * and the next one repeats would show as a violation. */
+#include "cli_verify.h"
+
+#include <inttypes.h>
+#include <search.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "penstock/clock.h"
+#include "penstock/wire.h"
+
+#define SHOWN_MAX 20 /* violations told one by one */
+
+static int by_job_id(const void *a, const void *b) {
+    const struct cli_verify_history *left = a, *right = b;
+    return strcmp(left->rec.job_id, right->rec.job_id);
+}
+
+void cli__verify_init(struct cli_verify *v, int64_t retention_ms) {
+    *v = (struct cli_verify){.retention_ms = retention_ms};
+    arena_init(&v->arena);
+}
+
+static void free_history(void *node) {
+    struct cli_verify_history *history = node;
+    free(history->digests); /* the rest is the arena's */
+}
+
+void cli__verify_done(struct cli_verify *v) {
+    tdestroy(v->root, free_history);
+    free(v->commands);
+    arena_done(&v->arena);
+}
+
+void cli__verify_violation(struct cli_verify *v, const char *job_id, const char *fmt, ...) {
+    v->violations++;
+    if (v->violations == SHOWN_MAX + 1) fputs("... further violations are only counted\n", stderr);
+    if (v->violations > SHOWN_MAX) return;
+    va_list args;
+    va_start(args, fmt);
+    fprintf(stderr, "job %s: ", job_id);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+void cli__verify_late(struct cli_verify *v, const char *job_id, const char *what) {
+    if (v->final)
+        cli__verify_violation(v, job_id, "%s", what);
+    else
+        v->late++;
+}
+
+/* FNV-1a. Only accidents are to be noticed, and of those one in 2^64 may pass. */
+uint64_t cli__verify_digest(const void *bytes, size_t len) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < len; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* --- histories -----------------------------------------------------------------------------------------------------
+ */
+
+const struct cli_verify_history *cli__verify_find(const struct cli_verify *v, const char *job_id) {
+    struct cli_verify_history probe = {.rec = {.job_id = job_id}};
+    void *found = tfind(&probe, &v->root, by_job_id);
+    return found ? *(struct cli_verify_history **)found : NULL;
+}
+
+static struct cli_verify_history *history_of(struct cli_verify *v, const char *job_id) {
+    struct cli_verify_history probe = {.rec = {.job_id = job_id}};
+    void *found = tfind(&probe, &v->root, by_job_id);
+    if (found) return *(struct cli_verify_history **)found;
+    struct cli_verify_history *history = arena_alloc(&v->arena, sizeof *history);
+    history->rec.job_id = arena_strdup(&v->arena, job_id);
+    BUG_ON(!tsearch(history, &v->root, by_job_id));
+    v->jobs++;
+    return history;
+}
+
+/* The strings that the fold keeps must outlive the message. */
+static void keep_strings(struct cli_verify *v, struct job_event *ev, const char *job_id) {
+    const char **strings[] = {&ev->model,  &ev->model_version, &ev->worker,      &ev->token,
+                              &ev->reason, &ev->traceparent,   &ev->source.topic};
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) *strings[i] = arena_strdup(&v->arena, *strings[i]);
+    ev->job_id = job_id;
+}
+
+static void remember(struct cli_verify_history *history, uint64_t digest) {
+    if (history->digest_count == history->digest_room) {
+        history->digest_room = history->digest_room ? 2 * history->digest_room : 4;
+        history->digests = mem_realloc(history->digests, history->digest_room * sizeof *history->digests);
+    }
+    history->digests[history->digest_count++] = digest;
+}
+
+/* --- an event ------------------------------------------------------------------------------------------------------
+ */
+
+static bool same(const char *a, const char *b) { return a && b && strcmp(a, b) == 0; }
+
+/* A run begins with a worker and a token that no run of the job had before. */
+static const char *check_begin_of_run(struct cli_verify_history *history, const struct job_event *ev) {
+    uint64_t epoch, token;
+    if (!ev->worker || !ev->token || sscanf(ev->token, "%" SCNu64 "-%" SCNu64, &epoch, &token) != 2)
+        return "a run without worker or token";
+    if (epoch < history->epoch || (epoch == history->epoch && token <= history->token))
+        return "a run whose token is not newer than that of the run before";
+    history->epoch = epoch;
+    history->token = token;
+    return NULL;
+}
+
+/* NULL, or what is wrong with an event that job_fold has nothing against. */
+static const char *check_event(struct cli_verify_history *history, const struct job_event *ev) {
+    const struct job_record *rec = &history->rec;
+    if (ev->from == JOB_STATE_NONE)
+        return ev->attempt == 1 && ev->crashes == 0 ? NULL : "does not begin with attempt 1";
+    if (ev->attempt < rec->attempt || ev->attempt > rec->max_attempts || ev->crashes < rec->crashes)
+        return "attempts or crashes that cannot follow those before";
+    if (ev->to == JOB_STATE_RUNNING) return check_begin_of_run(history, ev);
+    if (ev->from == JOB_STATE_RUNNING && (!same(ev->worker, rec->worker) || !same(ev->token, rec->token)))
+        return "the end of a run by another worker or token than it began with";
+    return NULL;
+}
+
+static void fold_event(struct cli_verify *v, struct cli_verify_history *history, struct job_event *ev,
+                       uint64_t digest) {
+    struct err why;
+    keep_strings(v, ev, history->rec.job_id);
+    if (ev->from == JOB_STATE_NONE && history->digest_count == 0) {
+        history->origin = ev->source;
+        history->spec = cli__verify_digest(ev->doc, ev->doc_len);
+    }
+    const char *wrong = history->rec.seq + 1 == ev->seq ? check_event(history, ev) : NULL;
+    if (wrong) {
+        cli__verify_violation(v, ev->job_id, "seq %" PRId64 " (%s): %s", ev->seq, job_state_name(ev->to), wrong);
+        history->broken = true;
+    } else if (job_fold(&history->rec, ev, &why) != 0) {
+        cli__verify_violation(v, ev->job_id, "%s", why.msg);
+        history->broken = true;
+    } else {
+        remember(history, digest);
+    }
+}
+
+static bool begins_new_life(const struct cli_verify *v, const struct cli_verify_history *history,
+                            const struct job_event *ev) {
+    return ev->seq == 1 && job_state_is_terminal(history->rec.state) && v->retention_ms > 0 &&
+           ev->at - history->rec.finished_at >= v->retention_ms;
+}
+
+static void see_event(struct cli_verify *v, struct job_event *ev, uint64_t digest) {
+    struct cli_verify_history *history = history_of(v, ev->job_id);
+    v->events++;
+    if (history->broken) return;
+    bool known = ev->seq >= 1 && (uint64_t)ev->seq <= history->digest_count;
+    if (known && history->digests[ev->seq - 1] == digest) {
+        v->repeats++;
+        return;
+    }
+    if (known && begins_new_life(v, history, ev)) {
+        history->rec = (struct job_record){.job_id = history->rec.job_id};
+        history->digest_count = 0;
+        history->lived_before = true;
+        known = false;
+    }
+    if (known) {
+        cli__verify_violation(v, ev->job_id, "seq %" PRId64 " (%s) again, and with other contents", ev->seq,
+                              job_state_name(ev->to));
+        history->broken = true;
+    } else {
+        fold_event(v, history, ev, digest);
+    }
+}
+
+int cli__verify_event(struct cli_verify *v, const struct bus_msg *msg, struct err *err) {
+    struct arena arena;
+    struct job_event ev;
+    arena_init(&arena);
+    int rc = wire_event_decode(msg->value, msg->value_len, &arena, &ev, err);
+    uint64_t digest = cli__verify_digest(msg->value, msg->value_len);
+    if (rc != 0)
+        err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
+    else if (ev.to == JOB_STATE_REJECTED)
+        cli__verify_refusal(v, &ev, digest);
+    else
+        see_event(v, &ev, digest);
+    v->in_log = v->violations;
+    arena_done(&arena);
+    return rc;
+}
+
+/* --- comparing -----------------------------------------------------------------------------------------------------
+ */
+
+void cli__verify_begin(struct cli_verify *v, bool final) {
+    v->violations = v->in_log; /* the rest is found again */
+    v->late = v->expired = v->pending = 0;
+    v->final = final;
+}
+
+static bool may_have_expired(const struct cli_verify *v, const struct job_record *folded) {
+    return v->retention_ms > 0 && job_state_is_terminal(folded->state) &&
+           clock_wall_ms(&clock_system) - folded->finished_at >= v->retention_ms;
+}
+
+void cli__verify_record(struct cli_verify *v, const struct cli_verify_history *history,
+                        const struct job_record *stored) {
+    const struct job_record *folded = &history->rec;
+    if (history->broken) return; /* told already */
+    const char *member = job_record_diff(folded, stored);
+    if (stored->state == JOB_STATE_NONE) {
+        if (may_have_expired(v, folded))
+            v->expired++;
+        else
+            cli__verify_violation(v, folded->job_id, "has events but no record");
+    } else if (stored->seq > folded->seq && !v->final) {
+        v->late++;
+    } else if (member) {
+        cli__verify_violation(v, folded->job_id,
+                              "record and events differ in %s (record: %s seq %" PRId64 ", events: %s seq %" PRId64 ")",
+                              member, job_state_name(stored->state), stored->seq, job_state_name(folded->state),
+                              folded->seq);
+    } else if (stored->cancel_requested && stored->state != JOB_STATE_RUNNING) {
+        cli__verify_violation(v, folded->job_id, "was to be cancelled while it ran, and is %s",
+                              job_state_name(stored->state));
+    } else if (v->all_ended && !job_state_is_terminal(folded->state)) {
+        cli__verify_late(v, folded->job_id, "has not ended");
+    }
+}
