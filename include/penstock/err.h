@@ -33,7 +33,7 @@ enum err_class {
     X(ERR_TOO_LARGE, "too_large", REJECT, false, "a command is at most 1 MiB: upload big inputs and name them by uri")        \
     X(ERR_TOO_DEEP, "too_deep", REJECT, false, "nest at most 32 levels")                                                      \
     X(ERR_STRING_TOO_LONG, "string_too_long", REJECT, false, "a string is at most 256 KiB")                                   \
-    X(ERR_UNKNOWN_TYPE, "unknown_type", REJECT, false, "type is \"create\" or \"cancel\"")                                    \
+    X(ERR_UNKNOWN_TYPE, "unknown_type", REJECT, false, "type is create, cancel, pause, resume or drain")                      \
     X(ERR_UNKNOWN_MEMBER, "unknown_member", REJECT, false, "remove the member, or put it under \"parameters\"")               \
     X(ERR_MISSING_MEMBER, "missing_member", REJECT, false, "add the member; schemas/job-command.schema.json lists them")      \
     X(ERR_INVALID_MEMBER, "invalid_member", REJECT, false, "see the member's type and range in job-command.schema.json")      \

@@ -114,8 +114,10 @@ void wire_event_encode(const struct job_event *ev, const char *source, struct ar
 int wire_event_decode(const char *value, size_t len, struct arena *arena, struct job_event *ret,
                       struct err *err) MUSTCHECK;
 
-/* For `penstock submit` and POST /jobs: the canonical JSON of a command. */
+/* For `penstock submit` and POST /jobs: the canonical JSON of a command. `model` and
+ * `reason` may be NULL. */
 void wire_command_encode_cancel(const char *job_id, const char *reason, struct buf *out);
+void wire_command_encode_mode(enum wire_command_type type, const char *model, const char *reason, struct buf *out);
 
 /* A record with its result and error documents (NULL: none), as `penstock get --json` and GET /jobs/{id} show it; one
  * line. */

@@ -53,8 +53,19 @@ static void item_create(const struct ingest *ing, struct store_item *item, const
     item->timeout_ms = cmd->timeout_ms ? cmd->timeout_ms : ing->cfg.timeout_ms;
     item->queue_timeout_ms = cmd->queue_timeout_ms ? cmd->queue_timeout_ms : ing->cfg.queue_timeout_ms;
     item->not_before = cmd->not_before;
+    item->backoff_ms = cmd->backoff_ms;
+    item->backoff_max_ms = cmd->backoff_max_ms;
+    item->signature = cmd->signature;
+    item->labels = cmd->labels;
+    item->label_count = cmd->label_count;
     item->spec = cmd->spec;
     item->spec_len = cmd->spec_len;
+}
+
+static enum store_mode mode_of(enum wire_command_type type) {
+    return type == WIRE_COMMAND_PAUSE   ? STORE_MODE_PAUSED
+           : type == WIRE_COMMAND_DRAIN ? STORE_MODE_DRAINING
+                                        : STORE_MODE_OPEN;
 }
 
 static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct store_item *item) {
@@ -79,15 +90,20 @@ static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct st
     }
     item->job_id = cmd.job_id;
     item->traceparent = cmd.traceparent;
+    item->reason = cmd.reason;
     if (cmd.type == WIRE_COMMAND_CANCEL) {
         item->kind = STORE_ITEM_CANCEL;
-        item->reason = cmd.reason;
-    } else if (ing->cfg.model_known && !ing->cfg.model_known(ing->cfg.self, cmd.model, cmd.model_version)) {
+    } else if (ing->cfg.model_known && cmd.model &&
+               !ing->cfg.model_known(ing->cfg.self, cmd.model, cmd.model_version)) {
         err_set(&err, ERR_UNKNOWN_MODEL, "model: there is no \"%s\"%s%s in the model repository", cmd.model,
                 cmd.model_version ? " version " : "", cmd.model_version ? cmd.model_version : "");
         item_reject(ing, item, &err);
-    } else {
+    } else if (cmd.type == WIRE_COMMAND_CREATE) {
         item_create(ing, item, &cmd);
+    } else {
+        item->kind = STORE_ITEM_MODE;
+        item->model = cmd.model;
+        item->mode = mode_of(cmd.type);
     }
 }
 

@@ -73,6 +73,11 @@ static int check_time(struct wire__text time, struct err *err) {
 }
 
 static int take_attributes(const struct attributes *attr, struct wire__envelope *ret, struct err *err) {
+    static const char *const types[][2] = {{"penstock.job.create", "create"},
+                                           {"penstock.job.cancel", "cancel"},
+                                           {"penstock.pause", "pause"},
+                                           {"penstock.resume", "resume"},
+                                           {"penstock.drain", "drain"}};
     if (check_required("specversion", attr->specversion, err) != 0 || check_required("id", attr->id, err) != 0 ||
         check_required("source", attr->source, err) != 0 || check_required("type", attr->type, err) != 0)
         return -1;
@@ -84,13 +89,10 @@ static int take_attributes(const struct attributes *attr, struct wire__envelope 
                        (int)attr->datacontenttype.len, attr->datacontenttype.s);
     if (attr->subject.s && check_required("subject", attr->subject, err) != 0) return -1;
     if (check_time(attr->time, err) != 0) return -1;
-    if (text_equals(attr->type, "penstock.job.create"))
-        ret->type = "create";
-    else if (text_equals(attr->type, "penstock.job.cancel"))
-        ret->type = "cancel";
-    else
-        return err_set(err, ERR_UNKNOWN_TYPE,
-                       "CloudEvents type \"%.*s\": not penstock.job.create or penstock.job.cancel",
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (text_equals(attr->type, types[i][0])) ret->type = types[i][1];
+    if (!ret->type)
+        return err_set(err, ERR_UNKNOWN_TYPE, "CloudEvents type \"%.*s\": not the type of a command",
                        (int)(attr->type.len < 200 ? attr->type.len : 200), attr->type.s);
     ret->subject = attr->subject;
     if (!ret->traceparent.s) ret->traceparent = attr->traceparent;

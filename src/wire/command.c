@@ -28,6 +28,16 @@
 #define VERSION_MAX_DIGITS 20
 #define LABEL_MAX_CHARS    63
 #define TIME_MAX_CHARS     64
+#define BACKOFF_MAX_MS     INT64_C(86400000)
+#define FNV_OFFSET         UINT64_C(14695981039346656037) /* FNV-1a, 64 bits */
+#define FNV_PRIME          UINT64_C(1099511628211)
+
+static const char *const type_names[] = {[WIRE_COMMAND_CREATE] = "create",
+                                         [WIRE_COMMAND_CANCEL] = "cancel",
+                                         [WIRE_COMMAND_PAUSE] = "pause",
+                                         [WIRE_COMMAND_RESUME] = "resume",
+                                         [WIRE_COMMAND_DRAIN] = "drain"};
+#define COMMAND_TYPES (sizeof type_names / sizeof type_names[0])
 
 /* --- identity -------------------------------------------------------------------------------------------------------
  */
@@ -58,15 +68,13 @@ static int decode_type(struct wire__envelope *env, enum wire_command_type *ret, 
     if (!json && !type) return err_set(err, ERR_MISSING_MEMBER, "type: missing");
     if (!type) return err_set(err, ERR_UNKNOWN_TYPE, "type: %s, not a string", wire__json_kind(json));
     bool whole = !json || strlen(type) == json_string_length(json);
-    if (whole && strcmp(type, "create") == 0)
-        *ret = WIRE_COMMAND_CREATE;
-    else if (whole && strcmp(type, "cancel") == 0)
-        *ret = WIRE_COMMAND_CANCEL;
-    else
-        return err_set(err, ERR_UNKNOWN_TYPE, "type: \"%.100s\"", type);
+    size_t t = 0;
+    while (t < COMMAND_TYPES && !(whole && strcmp(type, type_names[t]) == 0)) t++;
+    if (t == COMMAND_TYPES) return err_set(err, ERR_UNKNOWN_TYPE, "type: \"%.100s\"", type);
     if (env->type && strcmp(env->type, type) != 0)
         return err_set(err, ERR_INVALID_CLOUDEVENT,
-                       "type: the command says \"%s\", its CloudEvents type \"penstock.job.%s\"", type, env->type);
+                       "type: the command says \"%s\", its CloudEvents type is that of \"%s\"", type, env->type);
+    *ret = (enum wire_command_type)t;
     return 0;
 }
 
@@ -108,9 +116,9 @@ static const char *decode_traceparent(struct wire__text text, struct arena *aren
 /* --- create ---------------------------------------------------------------------------------------------------------
  */
 
-static int decode_model(const json_t *body, struct arena *arena, struct job_command *cmd, struct err *err) {
+static int decode_model_name(const json_t *body, struct arena *arena, struct job_command *cmd, struct err *err) {
     const json_t *model = json_object_get(body, "model");
-    if (!model) return err_set(err, ERR_MISSING_MEMBER, "model: missing");
+    if (!model) return 0;
     if (!json_is_string(model))
         return err_set(err, ERR_INVALID_MEMBER, "model: %s, not a string", wire__json_kind(model));
     if (!job_model_is_valid(json_string_value(model), json_string_length(model)))
@@ -118,6 +126,12 @@ static int decode_model(const json_t *body, struct arena *arena, struct job_comm
                        "model: \"%.100s\" is not 1 to %d of A-Z a-z 0-9 . _ -, the first no dot",
                        json_string_value(model), JOB_MODEL_MAX);
     cmd->model = arena_strndup(arena, json_string_value(model), json_string_length(model));
+    return 0;
+}
+
+static int decode_model(const json_t *body, struct arena *arena, struct job_command *cmd, struct err *err) {
+    if (decode_model_name(body, arena, cmd, err) != 0) return -1;
+    if (!cmd->model) return err_set(err, ERR_MISSING_MEMBER, "model: missing");
     if (wire__get_string(body, "model_version", VERSION_MAX_DIGITS, arena, &cmd->model_version, err) != 0) return -1;
     const char *version = cmd->model_version;
     if (version && (version[0] < '1' || version[0] > '9' || version[strspn(version, "0123456789")] != '\0'))
@@ -132,6 +146,8 @@ static int decode_numbers(const json_t *body, struct arena *arena, struct job_co
         wire__get_int(body, "max_attempts", 1, ATTEMPTS_MAX, &max_attempts, err) != 0 ||
         wire__get_int(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &cmd->timeout_ms, err) != 0 ||
         wire__get_int(body, "queue_timeout_ms", 1, TIMEOUT_MAX_MS, &cmd->queue_timeout_ms, err) != 0 ||
+        wire__get_int(body, "backoff_ms", 1, BACKOFF_MAX_MS, &cmd->backoff_ms, err) != 0 ||
+        wire__get_int(body, "backoff_max_ms", 1, BACKOFF_MAX_MS, &cmd->backoff_max_ms, err) != 0 ||
         wire__get_string(body, "not_before", TIME_MAX_CHARS, arena, &not_before, err) != 0)
         return -1;
     cmd->priority = (int)priority;
@@ -198,10 +214,27 @@ static int check_params(const json_t *body, struct err *err) {
     return 0;
 }
 
-static int check_inputs(const json_t *body, struct err *err) {
+static void hash_bytes(uint64_t *hash, const void *bytes, size_t len) {
+    for (size_t i = 0; i < len; i++) *hash = (*hash ^ ((const unsigned char *)bytes)[i]) * FNV_PRIME;
+}
+
+/* What must be equal for jobs to share a batch. */
+static void make_signature(const struct wire__tensor *tensors, size_t count, struct arena *arena,
+                           struct job_command *cmd) {
+    uint64_t hash = FNV_OFFSET;
+    if (cmd->model_version) hash_bytes(&hash, cmd->model_version, strlen(cmd->model_version));
+    for (size_t i = 0; i < count; i++) {
+        const struct wire__tensor *tensor = &tensors[i];
+        hash_bytes(&hash, tensor->name, strlen(tensor->name) + 1);
+        hash_bytes(&hash, &tensor->datatype, sizeof tensor->datatype);
+        hash_bytes(&hash, tensor->shape, (size_t)tensor->rank * sizeof tensor->shape[0]);
+    }
+    cmd->signature = arena_printf(arena, "%016" PRIx64, hash);
+}
+
+static int check_inputs(const json_t *body, struct arena *arena, struct job_command *cmd, struct err *err) {
     const json_t *inputs = json_object_get(body, "inputs");
-    if (!inputs) return 0;
-    if (!json_is_array(inputs))
+    if (inputs && !json_is_array(inputs))
         return err_set(err, ERR_INVALID_MEMBER, "inputs: %s, not an array", wire__json_kind(inputs));
     size_t count = json_array_size(inputs);
     if (count > WIRE_MAX_INPUTS)
@@ -216,6 +249,7 @@ static int check_inputs(const json_t *body, struct err *err) {
                                tensors[i].name, k);
         if (tensors[i].data && wire__tensor_check(&tensors[i], i, &bytes, err) != 0) return -1;
     }
+    make_signature(tensors, count, arena, cmd);
     return 0;
 }
 
@@ -238,12 +272,13 @@ static int make_spec(json_t *body, struct arena *arena, struct job_command *cmd,
 }
 
 static int decode_create(json_t *body, struct arena *arena, struct job_command *cmd, struct err *err) {
-    static const char *const known[] = {"type",         "job_id",   "model",      "model_version",    "inputs",
-                                        "parameters",   "priority", "timeout_ms", "queue_timeout_ms", "not_before",
-                                        "max_attempts", "labels",   NULL};
+    static const char *const known[] = {
+        "type",         "job_id",     "model",          "model_version",    "inputs",
+        "parameters",   "priority",   "timeout_ms",     "queue_timeout_ms", "not_before",
+        "max_attempts", "backoff_ms", "backoff_max_ms", "labels",           NULL};
     if (wire__check_members(body, "", known, err) != 0 || decode_model(body, arena, cmd, err) != 0 ||
         decode_numbers(body, arena, cmd, err) != 0 || decode_labels(body, arena, cmd, err) != 0 ||
-        check_params(body, err) != 0 || check_inputs(body, err) != 0)
+        check_params(body, err) != 0 || check_inputs(body, arena, cmd, err) != 0)
         return -1;
     return make_spec(body, arena, cmd, err);
 }
@@ -254,16 +289,33 @@ static int decode_cancel(json_t *body, struct arena *arena, struct job_command *
     return wire__get_string(body, "reason", REASON_MAX_CHARS, arena, &cmd->reason, err);
 }
 
+/* Pause, resume, drain: of a model, or of everything. The key and the CloudEvents subject may name the model. */
+static int decode_mode(const struct wire_message *in, const struct wire__envelope *env, struct arena *arena,
+                       struct job_command *cmd, struct err *err) {
+    static const char *const known[] = {"type", "model", "reason", NULL};
+    if (wire__check_members(env->body, "", known, err) != 0 || decode_model_name(env->body, arena, cmd, err) != 0)
+        return -1;
+    const char *model = cmd->model ? cmd->model : "";
+    if (in->key && in->key_len > 0 && (in->key_len != strlen(model) || memcmp(in->key, model, in->key_len) != 0))
+        return err_set(err, ERR_KEY_MISMATCH, "key: \"%.*s\" is not the model \"%s\"",
+                       (int)(in->key_len < 160 ? in->key_len : 160), in->key, model);
+    if (env->subject.s && (env->subject.len != strlen(model) || memcmp(env->subject.s, model, env->subject.len) != 0))
+        return err_set(err, ERR_INVALID_CLOUDEVENT, "subject: \"%.*s\" is not the model \"%s\"",
+                       (int)(env->subject.len < 160 ? env->subject.len : 160), env->subject.s, model);
+    return wire__get_string(env->body, "reason", REASON_MAX_CHARS, arena, &cmd->reason, err);
+}
+
 /* --- the whole ------------------------------------------------------------------------------------------------------
  */
 
 static int decode_root(const struct wire_message *in, json_t *root, struct arena *arena, struct job_command *cmd,
                        struct err *err) {
     struct wire__envelope env;
-    if (wire__envelope_open(in, root, &env, err) != 0 || decode_type(&env, &cmd->type, err) != 0 ||
-        decode_job_id(in, &env, arena, &cmd->job_id, err) != 0)
-        return -1;
+    if (wire__envelope_open(in, root, &env, err) != 0 || decode_type(&env, &cmd->type, err) != 0) return -1;
     cmd->traceparent = decode_traceparent(env.traceparent, arena);
+    if (cmd->type != WIRE_COMMAND_CREATE && cmd->type != WIRE_COMMAND_CANCEL)
+        return decode_mode(in, &env, arena, cmd, err);
+    if (decode_job_id(in, &env, arena, &cmd->job_id, err) != 0) return -1;
     return cmd->type == WIRE_COMMAND_CREATE ? decode_create(env.body, arena, cmd, err)
                                             : decode_cancel(env.body, arena, cmd, err);
 }
@@ -284,6 +336,21 @@ int wire_command_decode(const struct wire_message *in, struct arena *arena, stru
     }
     json_decref(root);
     return rc;
+}
+
+void wire_command_encode_mode(enum wire_command_type type, const char *model, const char *reason, struct buf *out) {
+    wire__put_literal(out, "{");
+    if (model) {
+        wire__put_literal(out, "\"model\":");
+        wire_json_string(model, strlen(model), out);
+        wire__put_literal(out, ",");
+    }
+    if (reason) {
+        wire__put_literal(out, "\"reason\":");
+        wire_json_string(reason, strlen(reason), out);
+        wire__put_literal(out, ",");
+    }
+    buf_printf(out, "\"type\":\"%s\"}", type_names[type]);
 }
 
 void wire_command_encode_cancel(const char *job_id, const char *reason, struct buf *out) {

@@ -58,7 +58,9 @@ class Killed(Base):
                            + [flow.create(job_id, fake_latency_ms=20) for job_id in others])
         record = self.house.wait_state("poison", "failed", 30)
         self.assertEqual((record["error_code"], record["crashes"]), ("worker_lost", "3"))
-        self.assertEqual(self.house.history("poison"), ["queued", "running"] * 3 + ["failed"])
+        # A run among others is not charged: it may have been the fault of one of them.
+        history = self.house.history("poison")
+        self.assertIn(history, [["queued", "running"] * starts + ["failed"] for starts in (3, 4)])
         for job_id in others:
             self.house.wait_state(job_id, "completed", 30)
 

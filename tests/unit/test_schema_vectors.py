@@ -72,8 +72,8 @@ def extract_command(vector, value):
     if isinstance(command, dict):
         command = copy.copy(command)
         if "type" in envelope:
-            command.setdefault("type", str(envelope["type"]).removeprefix("penstock.job."))
-        if envelope.get("subject") is not None:
+            command.setdefault("type", str(envelope["type"]).removeprefix("penstock.").removeprefix("job."))
+        if envelope.get("subject") is not None and str(envelope.get("type")).startswith("penstock.job."):
             command.setdefault("job_id", envelope["subject"])
     return command
 
