@@ -57,6 +57,16 @@ struct job_label {
     const char *name, *value;
 };
 
+/* What a model says about its jobs, in its config.json under "penstock"; 0: not said, the configuration decides. */
+struct model_policy {
+    int max_attempts;
+    int64_t backoff_ms, backoff_max_ms;
+    int64_t timeout_ms, timeout_max_ms;             /* default, and cap of what a command may ask for */
+    int64_t queue_timeout_ms, queue_timeout_max_ms; /* likewise */
+    int64_t max_running;                            /* jobs of this model that run at once, over all workers */
+    int64_t max_queued;                             /* over this ingest stops reading commands */
+};
+
 /* One transition (or, with to == JOB_STATE_REJECTED, one refused command): a line of the audit trail. Strings are
  * borrowed (from an arena); NULL or 0 where a member does not apply. Times in ms since the epoch, by Redis TIME. */
 struct job_event {

@@ -18,21 +18,12 @@
 
 #include "penstock/err.h"
 #include "penstock/executor.h"
+#include "penstock/job.h"
 
 /* Finds the executor `name`. "fake" and "onnx-cpu" are linked in; others are opened from `plugin_dir`
  * (NULL: beside the binary, then the library path). The object stays open for the life of the process. */
 int registry_executor_find(const char *name, const char *plugin_dir, const struct executor_ops **ret_ops,
                            struct err *err) MUSTCHECK;
-
-/* What a model says about its jobs, in config.json under "penstock"; 0: not said, the configuration decides. */
-struct model_policy {
-    int max_attempts;
-    int64_t backoff_ms, backoff_max_ms;
-    int64_t timeout_ms, timeout_max_ms;             /* default, and cap of what a command may ask for */
-    int64_t queue_timeout_ms, queue_timeout_max_ms; /* likewise */
-    int64_t max_running;                            /* jobs of this model that run at once, over all workers */
-    int64_t max_queued;                             /* over this ingest stops reading commands */
-};
 
 /* One version of one model. The knobs are Triton's, from config.json; unknown members there are refused by name. */
 struct model_entry {
