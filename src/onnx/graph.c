@@ -103,6 +103,13 @@ static int bind_outputs(struct onnx_model *model, struct err *err) {
 
 /* --- nodes ------------------------------------------------------------------------------------------------------- */
 
+static bool has_output(const struct onnx__node *node) {
+    size_t first = node->op->flags & OP_ANY_OUTPUT ? node->output_count : 1;
+    for (size_t i = 0; i < node->output_count && i < first; i++)
+        if (node->outputs[i] >= 0) return true;
+    return false;
+}
+
 static int check_arity(const struct onnx__node *node, struct err *err) {
     const struct onnx__op *op = node->op;
     if (node->input_count < op->min_in || (op->max_in != UINT8_MAX && node->input_count > op->max_in))
@@ -110,8 +117,7 @@ static int check_arity(const struct onnx__node *node, struct err *err) {
                                node->input_count);
     for (size_t i = 0; i < op->min_in; i++)
         if (node->inputs[i] < 0) return onnx__node_fail(node, ERR_MODEL_LOAD_FAILED, err, "input %zu is left out", i);
-    if (node->output_count < 1 || node->outputs[0] < 0)
-        return onnx__node_fail(node, ERR_MODEL_LOAD_FAILED, err, "it has no output");
+    if (!has_output(node)) return onnx__node_fail(node, ERR_MODEL_LOAD_FAILED, err, "it has no output");
     if (node->output_count > op->max_out)
         return onnx__node_fail(node, ERR_UNSUPPORTED_MODEL, err, "%zu outputs; only the first %d are supported",
                                node->output_count, op->max_out);

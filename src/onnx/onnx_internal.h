@@ -121,13 +121,19 @@ typedef int onnx__run_fn(const struct onnx__step *step, struct err *err);
      TYPE_BIT(DATATYPE_UINT8))
 #define TYPES_ANY (~(TYPE_BIT(DATATYPE_INVALID) | TYPE_BIT(DATATYPE_BYTES)))
 
+enum {
+    OP_VIEW = 1,       /* output 0 is input 0's bytes under another shape */
+    OP_OF_SHAPES = 2,  /* the outputs follow from the inputs' shapes alone, so they are known before any data */
+    OP_ANY_OUTPUT = 4, /* output 0 may be left out where another one is not */
+};
+
 struct onnx__op {
     const char *op_type;
     int since;                       /* first opset whose meaning of the operator is implemented */
     uint8_t min_in, max_in, max_out; /* max_in 255: any number */
     uint32_t types;                  /* of input 0 */
     uint8_t shape_inputs;            /* bit i: inference reads the value of input i */
-    bool view;                       /* output 0 is input 0's bytes under another shape */
+    uint8_t flags;                   /* OP_... below */
     onnx__infer_fn *infer;
     onnx__run_fn *run; /* NULL for a view that has nothing else to do */
 };

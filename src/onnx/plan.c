@@ -59,8 +59,9 @@ static int step_infer(struct onnx__step *step, struct err *err) {
 
 /* May it be computed now, and is there memory left for it? A model file can ask for any amount by shapes alone. */
 static bool step_is_known(const struct onnx__step *step, size_t *budget) {
-    for (size_t i = 0; i < step->in_count; i++)
-        if (step->in[i] && !step->in[i]->data) return false;
+    if (!(step->node->op->flags & OP_OF_SHAPES))
+        for (size_t i = 0; i < step->in_count; i++)
+            if (step->in[i] && !step->in[i]->data) return false;
     size_t bytes = step->scratch_bytes;
     for (size_t i = 0; i < step->out_count; i++)
         if (step->out[i] && __builtin_add_overflow(bytes, step->out[i]->size_bytes, &bytes)) return false;
@@ -75,7 +76,8 @@ static int step_fold(struct onnx__step *step, struct arena *arena, struct err *e
     const struct onnx__op *op = step->node->op;
     for (size_t i = 0; i < step->out_count; i++)
         if (step->out[i])
-            step->out[i]->data = i == 0 && op->view ? step->in[0]->data : arena_alloc(arena, step->out[i]->size_bytes);
+            step->out[i]->data =
+                i == 0 && (op->flags & OP_VIEW) ? step->in[0]->data : arena_alloc(arena, step->out[i]->size_bytes);
     if (!op->run) return 0;
     step->scratch = mem_alloc(step->scratch_bytes);
     int rc = op->run(step, err);
@@ -182,7 +184,7 @@ static void find_roots(struct placing *pl) {
     for (size_t i = 0; i < pl->model->value_count; i++) pl->roots[i] = (int)i;
     for (size_t s = 0; s < plan->step_count; s++) {
         const struct onnx__node *node = plan->steps[s].node;
-        if (node->op->view) pl->roots[node->outputs[0]] = pl->roots[node->inputs[0]];
+        if (node->op->flags & OP_VIEW) pl->roots[node->outputs[0]] = pl->roots[node->inputs[0]];
         for (size_t i = 0; i < node->input_count; i++)
             if (node->inputs[i] >= 0) pl->last[pl->roots[node->inputs[i]]] = s;
         for (size_t i = 0; i < node->output_count; i++)
