@@ -26,11 +26,12 @@
 struct store;
 
 struct store_config {
-    const char *url;      /* redis://[user[:password]@]host[:port][/db] or unix:///path */
-    const char *prefix;   /* "penstock:" */
-    int timeout_ms;       /* of connecting and of one call */
-    int64_t retention_ms; /* of terminal jobs; 0 = for ever */
-    int64_t tombstone_ms; /* how long a cancel waits for its create */
+    const char *url;                                /* redis://[user[:password]@]host[:port][/db] or unix:///path */
+    const char *prefix;                             /* "penstock:" */
+    int timeout_ms;                                 /* of connecting and of one call */
+    int64_t retention_ms;                           /* of terminal jobs; 0 = for ever */
+    int64_t retention_by_state_ms[JOB_STATE_COUNT]; /* 0: as retention_ms */
+    int64_t tombstone_ms;                           /* how long a cancel waits for its create */
     bool may_recover; /* a control process: it initialises an empty store and, after a Redis restart, bumps the epoch */
     int max_crashes;  /* a job whose workers died this often fails as worker_lost */
     bool allow_unfit; /* tests only: skip the check of maxmemory-policy */

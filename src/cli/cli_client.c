@@ -25,6 +25,9 @@ void cli__store_config(const struct cli_context *ctx, struct store_config *ret) 
         .prefix = config_string(cfg, "store.prefix"),
         .timeout_ms = (int)config_int(cfg, "store.timeout_ms"),
         .retention_ms = config_int(cfg, "store.retention_ms"),
+        .retention_by_state_ms = {[JOB_STATE_COMPLETED] = config_int(cfg, "store.retention_completed_ms"),
+                                  [JOB_STATE_FAILED] = config_int(cfg, "store.retention_failed_ms"),
+                                  [JOB_STATE_CANCELLED] = config_int(cfg, "store.retention_cancelled_ms")},
         .tombstone_ms = config_int(cfg, "store.tombstone_ms"),
         .max_crashes = (int)config_int(cfg, "jobs.max_crashes"),
     };

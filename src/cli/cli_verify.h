@@ -2,7 +2,7 @@
  * I/O; cmd_verify.c reads the topics and the records and hands them over.
  *
  *     struct cli_verify v;
- *     cli__verify_init(&v, retention_ms);
+ *     cli__verify_init(&v, &store_cfg);
  *     for each command, then for each event in the log's order: cli__verify_command(...), cli__verify_event(...)
  *     cli__verify_begin(&v, final);
  *     for each history: cli__verify_record(&v, history, &stored);
@@ -14,6 +14,7 @@
 #include "penstock/bus.h"
 #include "penstock/job.h"
 #include "penstock/mem.h"
+#include "penstock/store.h"
 
 /* One job, folded so far. */
 struct cli_verify_history {
@@ -34,14 +35,14 @@ struct cli_verify {
     struct cli_verify_command *commands;
     size_t command_count, command_room;
     bool commands_sorted;
-    int64_t retention_ms;
-    bool all_ended; /* jobs that have not ended and commands that were not taken are late, too */
-    bool final;     /* late is now a violation */
+    struct store_config store; /* for its retention */
+    bool all_ended;            /* jobs that have not ended and commands that were not taken are late, too */
+    bool final;                /* late is now a violation */
     uint64_t jobs, events, repeats, rejected, pending, expired, late;
     uint64_t violations, in_log; /* all; those that stand whatever is read yet */
 };
 
-void cli__verify_init(struct cli_verify *v, int64_t retention_ms);
+void cli__verify_init(struct cli_verify *v, const struct store_config *store);
 void cli__verify_done(struct cli_verify *v);
 
 /* Tells one violation on standard error; after some they are only counted. */

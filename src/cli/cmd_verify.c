@@ -192,6 +192,7 @@ int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
     struct verify_run run = {.ctx = ctx};
     struct err err;
     int64_t wait_ms = 10000;
+    struct store_config store;
     bool all_ended = false;
     int opt;
     while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
@@ -202,7 +203,8 @@ int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
     if (optind < argc) return cli__usage(ctx, "verify takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     cli__handle_signals();
-    cli__verify_init(&run.v, config_int(ctx->cfg, "store.retention_ms"));
+    cli__store_config(ctx, &store);
+    cli__verify_init(&run.v, &store);
     run.v.all_ended = all_ended;
     int rc = cli__open_store(ctx, &run.st, &err);
     if (rc == 0) rc = verify_all(&run, wait_ms, &err);

@@ -1,7 +1,9 @@
 /* The control process.
  *
- * Three roles (ingest, sweeper, relay) run their step functions in threads of their own, each with its own connection
- * to Redis, so that none waits for another; the main thread watches the workers. They share the stop flag and nothing
+ * Four roles (ingest of commands, ingest of control commands, sweeper, relay) run their step functions in threads of
+ * their own, each with its own connection to Redis, so that none waits for another; the main thread watches the
+ * workers. The control topic has a consumer group of its own: a cancel neither waits behind a backlog of creates nor
+ * for a paused topic, and rebalances of the one group do not touch the other. They share the stop flag and nothing
  * else. Stopping goes with the flow: first no new commands, then the workers finish or give back, then the relay
  * publishes what that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken up by the next
  * process. */
@@ -20,11 +22,14 @@
 #include "penstock/loop.h"
 #include "penstock/registry.h"
 #include "penstock/relay.h"
+#include "penstock/store_policy.h"
 #include "penstock/sweeper.h"
 
 #define ROLE            "control"
 #define TICK_MS         50
 #define INGEST_WAIT_MS  100
+#define POLICY_LOOK_MS  5000
+#define CONTROL_GROUP   "-control" /* after bus.group: the group that reads the control topic */
 #define RELAY_WAIT_MS   100
 #define RELAY_DRAIN_MS  10000     /* how long the outbox is still published after everything else has stopped */
 #define STOP_MARGIN_MS  2000      /* over the workers' own grace */
@@ -42,6 +47,15 @@ struct role {
     struct err err;
 };
 
+/* One topic's way into the store. */
+struct intake {
+    struct role role;
+    const char *topic;
+    char group[256];
+    struct ingest *ingest;
+    struct bus_consumer *consumer;
+};
+
 struct cli_control {
     struct cli_context *ctx;
     struct bus_kafka_config kafka;
@@ -49,9 +63,9 @@ struct cli_control {
     struct bus_kafka_config relay_kafka;
     struct store *st; /* the main thread's */
     struct cli_supervisor *supervisor;
-    struct role ingest_role, sweeper_role, relay_role;
-    struct ingest *ingest;
-    struct bus_consumer *consumer;
+    struct role sweeper_role, relay_role;
+    struct intake commands, orders;
+    int64_t policy_at; /* when the main thread looks next whether the store still has the policy */
     struct sweeper sweeper;
     struct relay *relay;
     char name[49];
@@ -90,9 +104,10 @@ void cli__process_name(char ret[static 49]) {
 /* --- ingest --------------------------------------------------------------------------------------------------------
  */
 
-static bool model_known(void *self, const char *model, const char *version) {
+static const struct model_policy *model_policy(void *self, const char *model, const char *version) {
     struct cli_control *control = self;
-    return registry_model_find(&control->models, model, version) != NULL;
+    const struct model_entry *entry = registry_model_find(&control->models, model, version);
+    return entry ? &entry->policy : NULL;
 }
 
 /* A control process that sees the repository refuses unknown models at once; one that does not, because the workers are
@@ -109,11 +124,25 @@ static int see_models(struct cli_control *control, bool needed, struct err *err)
     return 0;
 }
 
+/* 0: for ever. */
+static int64_t longest_retention_ms(const struct cli_control *control) {
+    struct store_config cfg;
+    int64_t longest = 0;
+    cli__store_config(control->ctx, &cfg);
+    for (enum job_state state = JOB_STATE_NONE; state < JOB_STATE_COUNT; state++) {
+        if (!job_state_is_terminal(state)) continue;
+        int64_t ms = store_retention_ms(&cfg, state);
+        if (ms == 0) return 0;
+        if (ms > longest) longest = ms;
+    }
+    return longest;
+}
+
 static int create_topics(struct cli_control *control, struct err *err) {
     const struct config *cfg = control->ctx->cfg;
     if (!config_bool(cfg, "bus.create_topics")) return 0;
     int partitions = (int)config_int(cfg, "bus.partitions"), replication = (int)config_int(cfg, "bus.replication");
-    int64_t keep_ms = config_int(cfg, "store.retention_ms");
+    int64_t keep_ms = longest_retention_ms(control);
     char retention[24] = "-1";
     /* The event log outlives the records, which are a view of it. */
     if (keep_ms > 0) snprintf(retention, sizeof retention, "%lld", (long long)keep_ms * 2);
@@ -126,22 +155,29 @@ static int create_topics(struct cli_control *control, struct err *err) {
     return bus_kafka_create_topics(&control->kafka, topics, sizeof topics / sizeof topics[0], err);
 }
 
-static int open_consumer(struct cli_control *control, struct err *err) {
-    const struct config *cfg = control->ctx->cfg;
-    const char *topics[] = {config_string(cfg, "bus.commands_topic"), config_string(cfg, "bus.control_topic")};
-    const char *instance = config_string(cfg, "bus.group_instance_id");
-    if (create_topics(control, err) != 0) return -1;
-    if (bus_kafka_group_consumer(&control->kafka, config_string(cfg, "bus.group"), *instance ? instance : NULL, topics,
-                                 2, ingest_assign_ops(control->ingest), &control->consumer, err) != 0)
+static int open_consumer(struct cli_control *control, struct intake *intake, struct err *err) {
+    const char *instance = config_string(control->ctx->cfg, "bus.group_instance_id");
+    if (create_topics(control, err) != 0 ||
+        bus_kafka_group_consumer(&control->kafka, intake->group, *instance ? instance : NULL, &intake->topic, 1,
+                                 ingest_assign_ops(intake->ingest), &intake->consumer, err) != 0)
         return -1;
-    ingest_use_consumer(control->ingest, control->consumer);
+    ingest_use_consumer(intake->ingest, intake->consumer);
     return 0;
 }
 
-static int ingest_role_step(void *self, struct err *err) {
+static int intake_step(struct cli_control *control, struct intake *intake, struct err *err) {
+    if (!intake->consumer && open_consumer(control, intake, err) != 0) return -1;
+    return ingest_step(intake->ingest, err);
+}
+
+static int commands_role_step(void *self, struct err *err) {
     struct role *role = self;
-    if (!role->control->consumer && open_consumer(role->control, err) != 0) return -1;
-    return ingest_step(role->control->ingest, err);
+    return intake_step(role->control, &role->control->commands, err);
+}
+
+static int orders_role_step(void *self, struct err *err) {
+    struct role *role = self;
+    return intake_step(role->control, &role->control->orders, err);
 }
 
 /* --- sweeper, relay ------------------------------------------------------------------------------------------------
@@ -220,19 +256,27 @@ static void start_role(struct role *role) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-static void new_ingest(struct cli_control *control) {
+static void new_intake(struct cli_control *control, struct intake *intake, const char *topic, const char *group_suffix,
+                       bool pausable) {
     const struct config *cfg = control->ctx->cfg;
+    intake->topic = topic;
+    snprintf(intake->group, sizeof intake->group, "%s%s", config_string(cfg, "bus.group"), group_suffix);
     struct ingest_config ingest = {
         .batch = (size_t)config_int(cfg, "ingest.batch"),
         .wait_ms = INGEST_WAIT_MS,
         .max_attempts = (int)config_int(cfg, "jobs.max_attempts"),
         .timeout_ms = config_int(cfg, "jobs.timeout_ms"),
         .queue_timeout_ms = config_int(cfg, "jobs.queue_timeout_ms"),
+        .timeout_max_ms = config_int(cfg, "jobs.timeout_max_ms"),
+        .queue_timeout_max_ms = config_int(cfg, "jobs.queue_timeout_max_ms"),
         .accept_lost = config_bool(cfg, "bus.accept_lost_commands"),
-        .model_known = control->models_seen ? model_known : NULL,
+        .model = control->models_seen ? model_policy : NULL,
         .self = control,
+        .pausable_topic = pausable ? topic : NULL,
+        .max_queued = config_int(cfg, "ingest.max_queued"),
+        .clock = &clock_system,
     };
-    control->ingest = ingest_new(&ingest, control->ingest_role.st);
+    intake->ingest = ingest_new(&ingest, intake->role.st);
 }
 
 static void new_relay(struct cli_control *control) {
@@ -264,12 +308,17 @@ static void set_relay_kafka(struct cli_control *control) {
     control->relay_kafka.prop_count = count + ours_count;
 }
 
+static void free_intake(struct intake *intake) {
+    ingest_free(intake->ingest); /* first: it may hold a batch, whose bytes are the consumer's */
+    bus_consumer_free(intake->consumer);
+    store_free(intake->role.st);
+}
+
 static void free_control(struct cli_control *control) {
     cli__supervisor_free(control->supervisor);
-    ingest_free(control->ingest); /* first: it may hold a batch, whose bytes are the consumer's */
-    bus_consumer_free(control->consumer);
+    free_intake(&control->commands);
+    free_intake(&control->orders);
     relay_free(control->relay);
-    store_free(control->ingest_role.st);
     store_free(control->sweeper_role.st);
     store_free(control->relay_role.st);
     store_free(control->st);
@@ -289,22 +338,85 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
     cfg.may_recover = true;
     if (bus_kafka_check_props(&control->relay_kafka, err) != 0 || see_models(control, worker_count > 0, err) != 0 ||
         store_open(&cfg, &control->st, err) != 0 ||
-        open_role(control, &control->ingest_role, "ingest", ingest_role_step, err) != 0 ||
+        open_role(control, &control->commands.role, "ingest", commands_role_step, err) != 0 ||
+        open_role(control, &control->orders.role, "ingest", orders_role_step, err) != 0 ||
         open_role(control, &control->sweeper_role, "sweeper", sweeper_role_step, err) != 0 ||
         open_role(control, &control->relay_role, "relay", relay_role_step, err) != 0) {
         free_control(control);
         return -1;
     }
-    new_ingest(control);
+    new_intake(control, &control->commands, config_string(ctx->cfg, "bus.commands_topic"), "", true);
+    new_intake(control, &control->orders, config_string(ctx->cfg, "bus.control_topic"), CONTROL_GROUP, false);
     new_relay(control);
     control->sweeper =
         (struct sweeper){.st = control->sweeper_role.st, .limit = (size_t)config_int(ctx->cfg, "sweeper.batch")};
     control->supervisor = cli__supervisor_new(ctx, control->st, worker_count);
     log_info(ROLE, "penstock %s starts as %s", PENSTOCK_VERSION, control->name);
-    start_role(&control->ingest_role);
+    start_role(&control->commands.role);
+    start_role(&control->orders.role);
     start_role(&control->sweeper_role);
     start_role(&control->relay_role);
     *ret = control;
+    return 0;
+}
+
+/* --- the policy in the store ---------------------------------------------------------------------------------------
+ */
+
+/* "name=8 other=2" */
+static int read_limits(const char *text, struct arena *arena, struct store_limit **ret, size_t *ret_count,
+                       struct err *err) {
+    size_t count = 0;
+    for (const char *c = text; *c; c++) count += *c == '=';
+    *ret = arena_alloc(arena, (count + 1) * sizeof **ret);
+    *ret_count = 0;
+    for (const char *at = text + strspn(text, " "); *at; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " "), name_len = strcspn(at, "= ");
+        char *end = NULL;
+        long long limit = name_len < len ? strtoll(at + name_len + 1, &end, 10) : 0;
+        if (name_len == 0 || end != at + len || limit < 1)
+            return err_set(err, ERR_CONFIG, "limits.running_by_tenant: \"%.*s\" is not of the form tenant=number",
+                           (int)len, at);
+        (*ret)[(*ret_count)++] = (struct store_limit){arena_strndup(arena, at, name_len), limit};
+        at += len;
+    }
+    return 0;
+}
+
+/* Writes what the configuration and the models say about limits into the store, where the scripts find it. */
+static int write_policy(struct cli_control *control, bool only_if_lost, struct err *err) {
+    const struct config *cfg = control->ctx->cfg;
+    struct store_limit *tenants, *models;
+    struct store_policy policy = {
+        .tenant_label = config_string(cfg, "limits.tenant_label"),
+        .tenant_max_running = config_int(cfg, "limits.running_per_tenant"),
+        .ageing_ms = config_int(cfg, "limits.ageing_ms"),
+    };
+    struct arena arena;
+    arena_init(&arena);
+    int rc = read_limits(config_string(cfg, "limits.running_by_tenant"), &arena, &tenants, &policy.tenant_count, err);
+    if (rc != 0) goto out;
+    models = arena_alloc(&arena, (control->models.count + 1) * sizeof *models);
+    for (size_t i = 0; i < control->models.count; i++) {
+        const struct model_entry *entry = &control->models.entries[i];
+        if (entry->latest && entry->policy.max_running)
+            models[policy.model_count++] = (struct store_limit){entry->name, entry->policy.max_running};
+    }
+    policy.tenants = tenants;
+    policy.models = models;
+    rc = store_policy_set(control->st, &policy, only_if_lost, err);
+out:
+    arena_done(&arena);
+    return rc;
+}
+
+/* The first time it writes the policy, whatever was there: the last control process to start wins. Later only if the
+ * store has lost it. */
+static int keep_policy(struct cli_control *control, struct err *err) {
+    int64_t now = clock_mono_ms(&clock_system);
+    if (control->policy_at > now) return 0;
+    if (write_policy(control, control->policy_at > 0, err) != 0) return -1;
+    control->policy_at = now + POLICY_LOOK_MS;
     return 0;
 }
 
@@ -319,15 +431,16 @@ struct watch {
 
 static int watch_step(void *self, struct err *err) {
     struct watch *watch = self;
-    if (cli__supervisor_step(watch->control->supervisor, err) != 0) return -1;
+    if (cli__supervisor_step(watch->control->supervisor, err) != 0 || keep_policy(watch->control, err) != 0) return -1;
     if (watch->on_tick) watch->on_tick(watch->self);
     loop_sleep(TICK_MS);
     return 0;
 }
 
 static int first_failure(const struct cli_control *control, struct err *err) {
-    const struct role *roles[] = {&control->ingest_role, &control->sweeper_role, &control->relay_role};
-    for (size_t i = 0; i < 3; i++)
+    const struct role *roles[] = {&control->commands.role, &control->orders.role, &control->sweeper_role,
+                                  &control->relay_role};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
         if (roles[i]->failed) {
             *err = roles[i]->err;
             return err_wrap(err, "%s", roles[i]->name);
@@ -341,7 +454,8 @@ int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), v
     int rc = loop_run(&loop, err);
     loop_request_stop();
     log_info(ROLE, "stopping");
-    pthread_join(control->ingest_role.thread, NULL);
+    pthread_join(control->commands.role.thread, NULL);
+    pthread_join(control->orders.role.thread, NULL);
     cli__supervisor_stop(control->supervisor, config_int(control->ctx->cfg, "worker.grace_ms") + STOP_MARGIN_MS);
     pthread_join(control->sweeper_role.thread, NULL);
     atomic_store(&control->workers_gone, true);

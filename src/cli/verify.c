@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "penstock/clock.h"
+#include "penstock/store_policy.h"
 #include "penstock/wire.h"
 
 #define SHOWN_MAX 20 /* violations told one by one */
@@ -30,8 +31,8 @@ static int by_job_id(const void *a, const void *b) {
     return strcmp(left->rec.job_id, right->rec.job_id);
 }
 
-void cli__verify_init(struct cli_verify *v, int64_t retention_ms) {
-    *v = (struct cli_verify){.retention_ms = retention_ms};
+void cli__verify_init(struct cli_verify *v, const struct store_config *store) {
+    *v = (struct cli_verify){.store = *store};
     arena_init(&v->arena);
 }
 
@@ -158,10 +159,16 @@ static void fold_event(struct cli_verify *v, struct cli_verify_history *history,
     }
 }
 
+/* Is the retention of an ended job over? */
+static bool is_over(const struct cli_verify *v, const struct job_record *rec, int64_t at) {
+    if (!job_state_is_terminal(rec->state)) return false;
+    int64_t retention_ms = store_retention_ms(&v->store, rec->state);
+    return retention_ms > 0 && at - rec->finished_at >= retention_ms;
+}
+
 static bool begins_new_life(const struct cli_verify *v, const struct cli_verify_history *history,
                             const struct job_event *ev) {
-    return ev->seq == 1 && job_state_is_terminal(history->rec.state) && v->retention_ms > 0 &&
-           ev->at - history->rec.finished_at >= v->retention_ms;
+    return ev->seq == 1 && is_over(v, &history->rec, ev->at);
 }
 
 static void see_event(struct cli_verify *v, struct job_event *ev, uint64_t digest) {
@@ -215,8 +222,7 @@ void cli__verify_begin(struct cli_verify *v, bool final) {
 }
 
 static bool may_have_expired(const struct cli_verify *v, const struct job_record *folded) {
-    return v->retention_ms > 0 && job_state_is_terminal(folded->state) &&
-           clock_wall_ms(&clock_system) - folded->finished_at >= v->retention_ms;
+    return is_over(v, folded, clock_wall_ms(&clock_system));
 }
 
 void cli__verify_record(struct cli_verify *v, const struct cli_verify_history *history,

@@ -25,6 +25,7 @@ const struct config_section config__sections[] = {
     {"store", "Redis, which holds the job records and queues."},
     {"jobs", "Limits that a job has when its command does not set its own."},
     {"ingest", "From the command topic into the store."},
+    {"limits", "Who may run how much at once, over all workers, and in what order."},
     {"relay", "From the store's outbox to the events topic."},
     {"sweeper", "Deadlines: retries, timeouts, leases, retention."},
     {"models", "What there is to run."},
@@ -60,6 +61,11 @@ const struct config_setting config__table[] = {
     INT("store.timeout_ms", "5000", 500, 3600000, "Longest wait for a connection or an answer."),
     INT("store.retention_ms", "604800000", 0, YEAR_MS * 100,
         "How long the record of an ended job is kept; 0: for ever."),
+    INT("store.retention_completed_ms", "0", 0, YEAR_MS * 100,
+        "The same for completed jobs; 0: as store.retention_ms."),
+    INT("store.retention_failed_ms", "0", 0, YEAR_MS * 100, "The same for failed jobs; 0: as store.retention_ms."),
+    INT("store.retention_cancelled_ms", "0", 0, YEAR_MS * 100,
+        "The same for cancelled jobs; 0: as store.retention_ms."),
     INT("store.tombstone_ms", "86400000", 1000, YEAR_MS,
         "How long a cancel that arrived before its create is remembered."),
 
@@ -67,13 +73,30 @@ const struct config_setting config__table[] = {
     INT("jobs.max_crashes", "3", 1, 1000,
         "A job whose worker died this often fails as worker_lost: it may be what kills them."),
     INT("jobs.timeout_ms", "300000", 1, YEAR_MS, "Longest time of one run."),
+    INT("jobs.timeout_max_ms", "0", 0, YEAR_MS, "A command that asks for a longer run gets this; 0: no cap."),
     INT("jobs.queue_timeout_ms", "86400000", 1, YEAR_MS,
         "Longest time in the queue before a job fails as queue_timeout."),
+    INT("jobs.queue_timeout_max_ms", "0", 0, YEAR_MS,
+        "A command that asks for a longer time in the queue gets this; 0: no cap."),
     INT("jobs.retry_backoff_ms", "1000", 0, DAY_MS,
         "Wait before the second attempt; it doubles with each further one, and jitter is added."),
     INT("jobs.retry_backoff_max_ms", "300000", 0, DAY_MS, "The wait between attempts grows no longer than this."),
 
     INT("ingest.batch", "128", 1, 10000, "Most commands that enter the store in one atomic step."),
+    INT("ingest.max_queued", "100000", 0, 1000000000,
+        "Jobs of one model that may wait: with so many, the command topic is paused until fewer than four fifths wait, "
+        "and "
+        "Kafka keeps the rest. A model's max_queued goes before. 0: no limit."),
+
+    STRING("limits.tenant_label", "tenant",
+           "The label whose value names a job's tenant. Empty: tenants are not told apart."),
+    INT("limits.running_per_tenant", "0", 0, 1000000,
+        "Jobs of one tenant that run at once, over all workers; 0: no limit. Tenants at their limit take turns."),
+    STRING("limits.running_by_tenant", "", "The same for single tenants: tenant=number, separated by spaces."),
+    INT("limits.ageing_ms", "0", 0, DAY_MS,
+        "A job that has waited this long goes before newer ones of the next higher priority, so that low priorities "
+        "cannot "
+        "starve; 0: priorities are strict."),
 
     INT("relay.lease_ms", "10000", 1000, 3600000,
         "One relay publishes at a time; when it dies, another takes over after this."),

@@ -14,10 +14,14 @@
 #include <string.h>
 
 #include "penstock/log.h"
+#include "penstock/store_policy.h"
 #include "penstock/wire.h"
 
-#define ROLE           "ingest"
-#define CALL_MAX_BYTES ((size_t)4 * 1024 * 1024) /* of command bytes in one script call */
+#define ROLE                 "ingest"
+#define LOOK_MS              100 /* between looks at the queues: so long may one grow over its limit */
+#define PAUSE_AT_PERCENT     100
+#define RESUME_BELOW_PERCENT 80
+#define CALL_MAX_BYTES       ((size_t)4 * 1024 * 1024) /* of command bytes in one script call */
 
 struct ingest {
     struct ingest_config cfg;
@@ -28,6 +32,7 @@ struct ingest {
     struct bus_batch batch; /* the batch in hand; its bytes are borrowed by items */
     struct store_item *items;
     size_t item_count, stored; /* items[0 .. stored) are in the store */
+    int64_t look_at;           /* when the queues are looked at next, by the clock */
     struct ingest_stats stats;
 };
 
@@ -44,14 +49,25 @@ static void item_reject(struct ingest *ing, struct store_item *item, const struc
     buf_done(&envelope);
 }
 
-static void item_create(const struct ingest *ing, struct store_item *item, const struct job_command *cmd) {
+/* The first that was said: by the command, the model, the configuration; not over the model's cap, or else the
+ * configuration's. 0 is not said. */
+static int64_t decide(int64_t asked, int64_t model, int64_t configured, int64_t model_cap, int64_t configured_cap) {
+    int64_t value = asked ? asked : model ? model : configured, cap = model_cap ? model_cap : configured_cap;
+    return cap && value > cap ? cap : value;
+}
+
+static void item_create(const struct ingest *ing, struct store_item *item, const struct job_command *cmd,
+                        const struct model_policy *policy) {
+    const struct ingest_config *cfg = &ing->cfg;
     item->kind = STORE_ITEM_CREATE;
     item->model = cmd->model;
     item->model_version = cmd->model_version;
     item->priority = cmd->priority;
-    item->max_attempts = cmd->max_attempts ? cmd->max_attempts : ing->cfg.max_attempts;
-    item->timeout_ms = cmd->timeout_ms ? cmd->timeout_ms : ing->cfg.timeout_ms;
-    item->queue_timeout_ms = cmd->queue_timeout_ms ? cmd->queue_timeout_ms : ing->cfg.queue_timeout_ms;
+    item->max_attempts = (int)decide(cmd->max_attempts, policy->max_attempts, cfg->max_attempts, 0, 0);
+    item->timeout_ms =
+        decide(cmd->timeout_ms, policy->timeout_ms, cfg->timeout_ms, policy->timeout_max_ms, cfg->timeout_max_ms);
+    item->queue_timeout_ms = decide(cmd->queue_timeout_ms, policy->queue_timeout_ms, cfg->queue_timeout_ms,
+                                    policy->queue_timeout_max_ms, cfg->queue_timeout_max_ms);
     item->not_before = cmd->not_before;
     item->backoff_ms = cmd->backoff_ms;
     item->backoff_max_ms = cmd->backoff_max_ms;
@@ -91,15 +107,17 @@ static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct st
     item->job_id = cmd.job_id;
     item->traceparent = cmd.traceparent;
     item->reason = cmd.reason;
+    static const struct model_policy nothing_said;
+    const struct model_policy *policy = &nothing_said;
+    if (ing->cfg.model && cmd.model) policy = ing->cfg.model(ing->cfg.self, cmd.model, cmd.model_version);
     if (cmd.type == WIRE_COMMAND_CANCEL) {
         item->kind = STORE_ITEM_CANCEL;
-    } else if (ing->cfg.model_known && cmd.model &&
-               !ing->cfg.model_known(ing->cfg.self, cmd.model, cmd.model_version)) {
+    } else if (!policy) {
         err_set(&err, ERR_UNKNOWN_MODEL, "model: there is no \"%s\"%s%s in the model repository", cmd.model,
                 cmd.model_version ? " version " : "", cmd.model_version ? cmd.model_version : "");
         item_reject(ing, item, &err);
     } else if (cmd.type == WIRE_COMMAND_CREATE) {
-        item_create(ing, item, &cmd);
+        item_create(ing, item, &cmd, policy);
     } else {
         item->kind = STORE_ITEM_MODE;
         item->model = cmd.model;
@@ -172,9 +190,63 @@ static void commit_batch(struct ingest *ing) {
     if (bus_commit(ing->consumer, positions, count, &err) != 0) log_err(ROLE, &err);
 }
 
+/* --- back-pressure -------------------------------------------------------------------------------------------------
+ */
+
+/* How far a queue is filled, in per cent; 0 without a limit. */
+static int64_t filled(const struct ingest *ing, const struct store_depth *depth, int64_t *ret_limit) {
+    const struct model_policy *policy = ing->cfg.model ? ing->cfg.model(ing->cfg.self, depth->model, NULL) : NULL;
+    *ret_limit = policy && policy->max_queued ? policy->max_queued : ing->cfg.max_queued;
+    return *ret_limit ? depth->queued * 100 / *ret_limit : 0;
+}
+
+static int set_paused(struct ingest *ing, bool paused, struct err *err) {
+    if (bus_pause(ing->consumer, ing->cfg.pausable_topic, paused, err) != 0) return -1;
+    ing->stats.paused = paused;
+    return 0;
+}
+
+/* Kafka keeps what does not fit, and only the topic of creates waits for it: cancels come by another. */
+static int look_at_queues(struct ingest *ing, struct err *err) {
+    struct store_backlog backlog;
+    struct store_depth fullest = {.model = ""};
+    int64_t fullest_limit = 0, fullest_percent = 0;
+    if (store_backlog_get(ing->st, &ing->arena, &backlog, err) != 0) return -1;
+    for (size_t i = 0; i < backlog.count; i++) {
+        int64_t limit, percent = filled(ing, &backlog.models[i], &limit);
+        if (percent <= fullest_percent) continue;
+        fullest = backlog.models[i];
+        fullest_limit = limit;
+        fullest_percent = percent;
+    }
+    if (!ing->stats.paused && (backlog.draining || fullest_percent >= PAUSE_AT_PERCENT)) {
+        if (set_paused(ing, true, err) != 0) return -1;
+        if (backlog.draining)
+            log_info(ROLE, "%s is paused: everything drains", ing->cfg.pausable_topic);
+        else
+            log_warn(ROLE, "%s is paused: %" PRId64 " jobs of %s are queued, the limit is %" PRId64,
+                     ing->cfg.pausable_topic, fullest.queued, fullest.model, fullest_limit);
+    } else if (ing->stats.paused && !backlog.draining && fullest_percent < RESUME_BELOW_PERCENT) {
+        if (set_paused(ing, false, err) != 0) return -1;
+        log_info(ROLE, "%s goes on", ing->cfg.pausable_topic);
+    }
+    return 0;
+}
+
+static int keep_pressure(struct ingest *ing, struct err *err) {
+    if (!ing->cfg.pausable_topic || clock_mono_ms(ing->cfg.clock) < ing->look_at) return 0;
+    int rc = look_at_queues(ing, err);
+    arena_reset(&ing->arena);
+    if (rc == 0) ing->look_at = clock_mono_ms(ing->cfg.clock) + LOOK_MS;
+    return rc;
+}
+
+/* --- the step ------------------------------------------------------------------------------------------------------
+ */
+
 int ingest_step(void *self, struct err *err) {
     struct ingest *ing = self;
-    if (ing->item_count == 0 && take_batch(ing, err) != 0) return -1;
+    if (ing->item_count == 0 && (keep_pressure(ing, err) != 0 || take_batch(ing, err) != 0)) return -1;
     if (ing->item_count == 0) {
         drop_batch(ing);
         return 0;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "penstock/store_policy.h"
 #include "penstock/wire.h"
 #include "store_internal.h"
 
@@ -59,8 +60,13 @@ static void put_errors(struct buf *out) {
 
 static void compose(const struct store *st, enum store__script script, struct buf *out) {
     buf_printf(out, "-- penstock %s\nlocal EPOCH = '%s'\n", names[script], st->epoch);
-    buf_printf(out, "local RETENTION_MS, TOMBSTONE_MS, MAX_CRASHES, RUN_GRACE_MS = %" PRId64 ", %" PRId64 ", %d, %d\n",
-               st->cfg.retention_ms, st->cfg.tombstone_ms, st->cfg.max_crashes, RUN_GRACE_MS);
+    buf_printf(out, "local TOMBSTONE_MS, MAX_CRASHES, RUN_GRACE_MS = %" PRId64 ", %d, %d\n", st->cfg.tombstone_ms,
+               st->cfg.max_crashes, RUN_GRACE_MS);
+    buf_puts(out, "local RETENTION_MS = {");
+    for (enum job_state state = JOB_STATE_NONE; state < JOB_STATE_COUNT; state++)
+        if (job_state_is_terminal(state))
+            buf_printf(out, "%s=%" PRId64 ",", job_state_name(state), store_retention_ms(&st->cfg, state));
+    buf_puts(out, "}\n");
     put_transitions(out);
     put_errors(out);
     buf_puts(out, store__lua_common);

@@ -10,7 +10,7 @@
 
 static void set_policy(struct fx *fx, struct store_policy policy) {
     policy.tenant_label = TENANT_LABEL;
-    if (store_policy_set(fx->st, &policy, &fx->err) != 0) fail_msg("store_policy_set: %s", fx->err.msg);
+    if (store_policy_set(fx->st, &policy, false, &fx->err) != 0) fail_msg("store_policy_set: %s", fx->err.msg);
 }
 
 static void set_mode(struct fx *fx, const char *model, enum store_mode mode) {

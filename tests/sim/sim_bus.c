@@ -21,6 +21,7 @@
 
 struct sim_bus_member {
     struct bus_consumer base; /* first: the vtable's self */
+    const char *paused;       /* a topic, borrowed; NULL: none */
     struct sim_bus *bus;
     struct sim_bus_member *next;
     const struct bus_assign_ops *assign;
@@ -141,6 +142,7 @@ static int consumer_poll(struct bus_consumer *con, size_t max, int timeout_ms, s
     size_t first = member->assigned_count ? sim_rng_below(&bus->rng, member->assigned_count) : 0;
     for (size_t i = 0; i < member->assigned_count; i++) {
         struct bus_position *pos = &member->assigned[(first + i) % member->assigned_count];
+        if (member->paused && strcmp(member->paused, pos->topic) == 0) continue;
         const struct sim_bus_log *log = sim_bus_log_get(bus, pos->topic, pos->partition);
         while (ret->count < most && pos->offset < (int64_t)log->count)
             ret->msgs[ret->count++] = log->msgs[pos->offset++];
@@ -157,6 +159,14 @@ static int consumer_commit(struct bus_consumer *con, const struct bus_position *
     return 0;
 }
 
+static int consumer_pause(struct bus_consumer *con, const char *topic, bool paused, struct err *err) {
+    struct sim_bus_member *member = (struct sim_bus_member *)con;
+    if (sim_rng_chance(&member->bus->rng, member->bus->faults.unavailable))
+        return err_set(err, ERR_BUS_UNAVAILABLE, "kafka (simulated): nothing was paused");
+    member->paused = paused ? topic : NULL;
+    return 0;
+}
+
 static void consumer_free(struct bus_consumer *con) {
     struct sim_bus_member *member = (struct sim_bus_member *)con, **at = &member->bus->members;
     BUG_ON(member->batches); /* the contract: their bytes are the consumer's */
@@ -166,7 +176,7 @@ static void consumer_free(struct bus_consumer *con) {
     free(member);
 }
 
-static const struct bus_consumer_ops consumer_ops = {consumer_poll, consumer_commit, NULL, consumer_free};
+static const struct bus_consumer_ops consumer_ops = {consumer_poll, consumer_commit, consumer_pause, consumer_free};
 
 struct bus_consumer *sim_bus_consumer(struct sim_bus *bus, const struct bus_assign_ops *assign) {
     struct sim_bus_member *member = mem_calloc(1, sizeof *member);

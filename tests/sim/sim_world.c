@@ -27,6 +27,7 @@
 #define RETENTION_MS    (INT64_C(7) * 24 * 3600 * 1000)
 #define TOMBSTONE_MS    (INT64_C(24) * 3600 * 1000)
 #define MAX_CRASHES     3
+#define MAX_QUEUED      6 /* of one model: few enough for back-pressure to be at work */
 
 const char *const sim_count_names[SIM_COUNT_COUNT] = {"jobs",        "completed",     "failed",
                                                       "cancelled",   "rejected",      "retry",
@@ -130,7 +131,13 @@ static int make_producer(void *ctx, bus_delivered_fn *on_delivered, void *self, 
 }
 
 static void start_ingest(struct sim_world *world, struct sim_actor *actor) {
-    struct ingest_config cfg = {.batch = 5, .max_attempts = 3, .timeout_ms = 20000, .queue_timeout_ms = 600000};
+    struct ingest_config cfg = {.batch = 5,
+                                .max_attempts = 3,
+                                .timeout_ms = 20000,
+                                .queue_timeout_ms = 600000,
+                                .pausable_topic = SIM_COMMANDS,
+                                .max_queued = MAX_QUEUED,
+                                .clock = &world->clock.base};
     actor->ingest = ingest_new(&cfg, actor->st);
     actor->consumer = sim_bus_consumer(world->bus, ingest_assign_ops(actor->ingest));
     ingest_use_consumer(actor->ingest, actor->consumer);

@@ -360,7 +360,7 @@ static int do_policy(struct life *life) {
                                   .models = &model,
                                   .model_count = draw(life, 2),
                                   .ageing_ms = draw(life, 2) ? 0 : 1000};
-    return store_policy_set(life->st, &policy, &life->err);
+    return store_policy_set(life->st, &policy, false, &life->err);
 }
 
 static int do_sweep(struct life *life) {

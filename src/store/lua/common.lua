@@ -13,7 +13,8 @@ local call = redis.call
 local SEP = '\31'                        -- cannot occur in a scalar of an event: names and numbers are checked before
 
 local NOW                                -- Redis TIME in ms: the only clock that deadlines are judged by
-local NOW_TEXT, RETIRE_TEXT              -- the same, and when a job that ends now is forgotten, as text (see whole)
+local NOW_TEXT                           -- the same as text (see whole)
+local RETIRE_TEXT = {}                   -- when a job that ends now in a state is forgotten, by state; asked by retire_later
 local GSEQ, TOKENS                       -- events ever emitted; fencing tokens ever drawn
 local READIED, READIED_BEFORE            -- a clock in us that never stands still: a job's place in its queue
 local STEP                               -- what a priority is worth on that clock
@@ -78,13 +79,21 @@ local function begin()
   local t = call('TIME')
   NOW_US = t[1] * 1000000 + t[2]
   NOW = math.floor(NOW_US / 1000)
-  NOW_TEXT, RETIRE_TEXT = whole(NOW), whole(NOW + RETENTION_MS)
+  NOW_TEXT = whole(NOW)
   local m = call('HMGET', META, 'store_epoch', 'gseq', 'tokens', 'readied', 'ageing_us')
   GSEQ, TOKENS, READIED = tonumber(m[2]) or 0, tonumber(m[3]) or 0, tonumber(m[4]) or 0
   READIED_BEFORE = READIED
   STEP = tonumber(m[5] or 0)
   if STEP == 0 then STEP = STRICT_STEP end
   return m[1] == EPOCH
+end
+
+-- Sets the end of an ended job's record; false where it is kept for ever.
+local function retire_later(id, state)
+  if RETENTION_MS[state] == 0 then return false end
+  RETIRE_TEXT[state] = RETIRE_TEXT[state] or whole(NOW + RETENTION_MS[state])
+  zadd('timers', RETIRE_TEXT[state], id)
+  return true
 end
 
 local function fenced() return redis.error_reply('FENCED the scripts are of store epoch ' .. EPOCH) end
@@ -308,8 +317,7 @@ local function finish(job, to, reason, doc)
   if job.lease_until > 0 or job.not_before > 0 or job.cancel_requested then
     call('HDEL', P .. 'job:' .. job.id, 'lease_until', 'not_before', 'cancel_requested')
   end
-  if RETENTION_MS > 0 then zadd('timers', RETIRE_TEXT, job.id)
-  else zrem('timers', job.id) end
+  if not retire_later(job.id, to) then zrem('timers', job.id) end
   return done
 end
 

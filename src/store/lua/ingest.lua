@@ -61,7 +61,7 @@ local function create(c, tombstones)
     put('duration_ms', '0')
     put('cancel_reason', reason or 'cancel')
     transition(job, 'cancelled', reason or 'cancel', set, more)
-    if RETENTION_MS > 0 then zadd('timers', RETIRE_TEXT, c.id) end
+    retire_later(c.id, 'cancelled')
   else
     put('queued_at', NOW_TEXT)
     if delayed then
