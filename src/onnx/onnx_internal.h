@@ -149,6 +149,20 @@ const struct onnx__attr *onnx__step_attr(const struct onnx__step *step, const ch
 int64_t onnx__step_int(const struct onnx__step *step, const char *name, int64_t fallback);
 float onnx__step_float(const struct onnx__step *step, const char *name, float fallback);
 const char *onnx__step_string(const struct onnx__step *step, const char *name, const char *fallback);
+/* A list of integers that an older opset has as an attribute and a newer one as an input. */
+struct onnx__ints {
+    bool given;
+    size_t count;
+    const int64_t *wide; /* or, where NULL, narrow */
+    const int32_t *narrow;
+};
+static inline int64_t onnx__ints_at(const struct onnx__ints *ints, size_t i) {
+    return ints->wide ? ints->wide[i] : ints->narrow[i];
+}
+/* From the attribute `name` (NULL: none), else from input `index` (-1: none), whose value must be known: INT64 or
+ * INT32, at most one dimension. */
+int onnx__step_ints(const struct onnx__step *step, const char *name, int index, struct onnx__ints *ret,
+                    struct err *err) MUSTCHECK;
 struct tensor *onnx__step_in(const struct onnx__step *step, size_t index); /* NULL if absent */
 int onnx__step_axis(const struct onnx__step *step, int64_t axis, int rank, int *ret, struct err *err) MUSTCHECK;
 void onnx__shape_like(struct tensor *out, const struct tensor *like); /* datatype and shape */

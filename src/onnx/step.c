@@ -41,6 +41,26 @@ const char *onnx__step_string(const struct onnx__step *step, const char *name, c
     return attr ? attr->string : fallback;
 }
 
+int onnx__step_ints(const struct onnx__step *step, const char *name, int index, struct onnx__ints *ret,
+                    struct err *err) {
+    const struct onnx__attr *attr = name ? onnx__step_attr(step, name, ATTR_INTS) : NULL;
+    const struct tensor *input = index < 0 ? NULL : onnx__step_in(step, (size_t)index);
+    *ret = (struct onnx__ints){.given = attr || input};
+    if (attr) {
+        ret->wide = attr->ints;
+        ret->count = attr->count;
+    } else if (input) {
+        if ((input->datatype != DATATYPE_INT64 && input->datatype != DATATYPE_INT32) || input->rank > 1)
+            return onnx__step_refuse(step, err, "input '%s' is not a list of INT64 or INT32", input->name);
+        ret->count = (size_t)onnx__count(input);
+        if (input->datatype == DATATYPE_INT64)
+            ret->wide = input->data;
+        else
+            ret->narrow = input->data;
+    }
+    return 0;
+}
+
 struct tensor *onnx__step_in(const struct onnx__step *step, size_t index) {
     return index < step->in_count ? step->in[index] : NULL;
 }

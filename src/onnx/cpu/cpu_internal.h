@@ -52,6 +52,34 @@ OP_INFER(transpose);
 OP_RUN(transpose);
 OP_INFER(concat);
 OP_RUN(concat);
+OP_INFER(depth_to_space);
+OP_RUN(depth_to_space);
+OP_INFER(expand);
+OP_RUN(expand);
+OP_INFER(gather);
+OP_RUN(gather);
+OP_INFER(gather_elements);
+OP_RUN(gather_elements);
+OP_INFER(gather_nd);
+OP_RUN(gather_nd);
+OP_INFER(non_zero);
+OP_RUN(non_zero);
+OP_INFER(one_hot);
+OP_RUN(one_hot);
+OP_INFER(pad);
+OP_RUN(pad);
+OP_INFER(scatter_elements);
+OP_RUN(scatter_elements);
+OP_INFER(scatter_nd);
+OP_RUN(scatter_nd);
+OP_INFER(slice);
+OP_RUN(slice);
+OP_INFER(space_to_depth);
+OP_RUN(space_to_depth);
+OP_INFER(split);
+OP_RUN(split);
+OP_INFER(tile);
+OP_RUN(tile);
 
 /* window.c: the geometry that convolutions and pools share. One or two spatial dimensions are seen as three with
  * leading dimensions of 1, so that there is one loop nest. */
@@ -65,6 +93,36 @@ int onnx__window_read(const struct onnx__step *step, const struct tensor *x, con
 void onnx__window_shape(const struct onnx__window *window, const struct tensor *x, int64_t channels,
                         struct tensor *out);
 static inline int64_t onnx__volume(const int64_t dims[3]) { return dims[0] * dims[1] * dims[2]; }
+
+/* strided.c: an input seen as an output's elements in their order. */
+#define STRIDED_MAX_RANK (2 * TENSOR_MAX_RANK)
+struct onnx__strided {
+    int rank;
+    int64_t shape[STRIDED_MAX_RANK], strides[STRIDED_MAX_RANK]; /* in bytes; 0 repeats, negative goes backwards */
+};
+struct onnx__strided onnx__strided_of(const struct tensor *tensor); /* as it lies in memory */
+void onnx__strided_copy(const struct onnx__strided *view, size_t size, const void *from, void *to);
+
+/* gather.c: numbers that pick elements */
+int onnx__index_check(const struct onnx__step *step, const struct tensor *indices, struct err *err) MUSTCHECK;
+/* Element `at` of the indices, counted from the front of a dimension of `dim`. */
+int onnx__index_read(const struct onnx__step *step, const struct tensor *indices, int64_t at, int64_t dim, int64_t *ret,
+                     struct err *err) MUSTCHECK;
+/* GatherElements and ScatterElements: indices (input 1) that stand for the coordinate along `axis` of input 0. */
+int onnx__elements_axis(const struct onnx__step *step, int *ret, struct err *err) MUSTCHECK;
+int onnx__elements_find(const struct onnx__step *step, int axis, int64_t number, int64_t *ret,
+                        struct err *err) MUSTCHECK;
+/* GatherND and ScatterND: indices (input 1) whose last dimension holds leading coordinates of input 0. */
+struct onnx__tuples {
+    int batch_dims, length;
+    int64_t batches, per_batch; /* tuples: batches x per_batch */
+    int64_t batch_size, chunk;  /* elements of a batch of the data, and of what one tuple names */
+    struct tensor shape;        /* of all that they name */
+};
+int onnx__tuples_read(const struct onnx__step *step, int64_t batch_dims, struct onnx__tuples *ret,
+                      struct err *err) MUSTCHECK;
+int onnx__tuples_find(const struct onnx__step *step, const struct onnx__tuples *tuples, int64_t number, int64_t *ret,
+                      struct err *err) MUSTCHECK; /* the first element */
 
 /* gemm.c: row-major c[m,n] = alpha * a[m,k] * b[k,n] + beta * c; empty sizes are fine. Sizes must fit int. */
 struct onnx__gemm {

@@ -1,4 +1,5 @@
-/* Operators that move elements and look at none: Transpose and Concat. They know sizes, not datatypes. */
+/* Operators that rearrange whole tensors: Transpose, Concat, DepthToSpace and SpaceToDepth. They know sizes, not
+ * datatypes. */
 #include "cpu_internal.h"
 
 /* --- Transpose --------------------------------------------------------------------------------------------------- */
@@ -28,46 +29,21 @@ OP_INFER(transpose) {
     return 0;
 }
 
-/* `count` elements, `stride` bytes apart, to one row. The sizes are spelled out so that the compiler sees constants. */
-static void gather_row(char *to, const char *from, int64_t count, int64_t stride, size_t size) {
-#define GATHER(n)                                                                                                      \
-    case n:                                                                                                            \
-        for (int64_t i = 0; i < count; i++) memcpy(to + i * n, from + i * stride, n);                                  \
-        return;
-    switch (size) {
-        GATHER(1)
-        GATHER(2)
-        GATHER(4)
-        GATHER(8)
-    default:
-        BUG_ON(size);
+/* The output's dimension i is dimension perm[i] of `from`. */
+static void copy_permuted(const struct onnx__step *step, const struct onnx__strided *from, const int *perm) {
+    struct onnx__strided view = {.rank = from->rank};
+    for (int i = 0; i < from->rank; i++) {
+        view.shape[i] = from->shape[perm[i]];
+        view.strides[i] = from->strides[perm[i]];
     }
-#undef GATHER
+    onnx__strided_copy(&view, datatype_size(step->in[0]->datatype), step->in[0]->data, step->out[0]->data);
 }
 
 OP_RUN(transpose) {
-    const struct tensor *x = step->in[0];
-    struct tensor *out = step->out[0];
-    int perm[TENSOR_MAX_RANK], inner = x->rank - 1;
+    int perm[TENSOR_MAX_RANK];
     if (read_perm(step, perm, err) != 0) return -1;
-    int64_t total = onnx__count(out), strides[TENSOR_MAX_RANK], index[TENSOR_MAX_RANK] = {0}, at = 0;
-    size_t size = datatype_size(x->datatype);
-    if (total == 0) return 0;
-    if (x->rank == 0) {
-        memcpy(out->data, x->data, size);
-        return 0;
-    }
-    for (int i = 0; i < x->rank; i++) strides[i] = onnx__shape_product(x, perm[i] + 1, x->rank) * (int64_t)size;
-    int64_t row = out->shape[inner];
-    for (int64_t done = 0; done < total; done += row) {
-        gather_row((char *)out->data + (size_t)done * size, (const char *)x->data + at, row, strides[inner], size);
-        for (int dim = inner - 1; dim >= 0; dim--) {
-            at += strides[dim];
-            if (++index[dim] < out->shape[dim]) break;
-            at -= strides[dim] * out->shape[dim];
-            index[dim] = 0;
-        }
-    }
+    struct onnx__strided from = onnx__strided_of(step->in[0]);
+    copy_permuted(step, &from, perm);
     return 0;
 }
 
@@ -108,5 +84,74 @@ OP_RUN(concat) {
             if (chunk) memcpy(to, (const char *)x->data + (size_t)i * chunk, chunk);
             to += chunk;
         }
+    return 0;
+}
+
+/* --- DepthToSpace and SpaceToDepth ------------------------------------------------------------------------------- */
+
+#define MAX_BLOCK (1 << 15) /* so that its square, and its product with any dimension in memory, fit */
+
+static int read_block(const struct onnx__step *step, int64_t *ret, struct err *err) {
+    *ret = onnx__step_int(step, "blocksize", 0);
+    if (step->in[0]->rank != 4) return onnx__step_refuse(step, err, "the input has not four dimensions");
+    if (*ret >= 1 && *ret <= MAX_BLOCK) return 0;
+    return onnx__step_refuse(step, err, "attribute blocksize is not between 1 and %d", MAX_BLOCK);
+}
+
+/* The input seen in six dimensions, each of which has its distance. */
+static void split_dims(const struct onnx__step *step, const int64_t shape[6], const int perm[6]) {
+    struct onnx__strided view = {.rank = 6};
+    int64_t stride = (int64_t)datatype_size(step->in[0]->datatype);
+    for (int i = 5; i >= 0; i--) {
+        view.shape[i] = shape[i];
+        view.strides[i] = stride;
+        stride *= shape[i];
+    }
+    copy_permuted(step, &view, perm);
+}
+
+OP_INFER(depth_to_space) {
+    const struct tensor *x = step->in[0];
+    const char *mode = onnx__step_string(step, "mode", "DCR");
+    int64_t block;
+    if (read_block(step, &block, err) != 0) return -1;
+    if (strcmp(mode, "DCR") != 0 && strcmp(mode, "CRD") != 0)
+        return onnx__step_refuse(step, err, "mode '%.40s' is not known", mode);
+    if (x->shape[1] % (block * block) != 0)
+        return onnx__step_refuse(step, err, "%lld channels are no multiple of the block", (long long)x->shape[1]);
+    int64_t shape[4] = {x->shape[0], x->shape[1] / (block * block), x->shape[2] * block, x->shape[3] * block};
+    onnx__shape_set(step->out[0], x->datatype, 4, shape);
+    return 0;
+}
+
+OP_RUN(depth_to_space) {
+    const int64_t *dims = step->in[0]->shape;
+    int64_t block;
+    if (read_block(step, &block, err) != 0) return -1;
+    int64_t channels = dims[1] / (block * block);
+    if (strcmp(onnx__step_string(step, "mode", "DCR"), "CRD") == 0)
+        split_dims(step, (int64_t[]){dims[0], channels, block, block, dims[2], dims[3]}, (int[]){0, 1, 4, 2, 5, 3});
+    else
+        split_dims(step, (int64_t[]){dims[0], block, block, channels, dims[2], dims[3]}, (int[]){0, 3, 4, 1, 5, 2});
+    return 0;
+}
+
+OP_INFER(space_to_depth) {
+    const struct tensor *x = step->in[0];
+    int64_t block;
+    if (read_block(step, &block, err) != 0) return -1;
+    if (x->shape[2] % block != 0 || x->shape[3] % block != 0)
+        return onnx__step_refuse(step, err, "height and width are no multiples of the block");
+    int64_t shape[4] = {x->shape[0], x->shape[1] * block * block, x->shape[2] / block, x->shape[3] / block};
+    onnx__shape_set(step->out[0], x->datatype, 4, shape);
+    return 0;
+}
+
+OP_RUN(space_to_depth) {
+    const int64_t *dims = step->in[0]->shape;
+    int64_t block;
+    if (read_block(step, &block, err) != 0) return -1;
+    split_dims(step, (int64_t[]){dims[0], dims[1], dims[2] / block, block, dims[3] / block, block},
+               (int[]){0, 3, 5, 1, 2, 4});
     return 0;
 }
