@@ -17,11 +17,9 @@
 #include "penstock/store_policy.h"
 #include "penstock/wire.h"
 
-#define ROLE                 "ingest"
-#define LOOK_MS              100 /* between looks at the queues: so long may one grow over its limit */
-#define PAUSE_AT_PERCENT     100
-#define RESUME_BELOW_PERCENT 80
-#define CALL_MAX_BYTES       ((size_t)4 * 1024 * 1024) /* of command bytes in one script call */
+#define ROLE           "ingest"
+#define LOOK_MS        100                       /* between looks at the queues: so long may one grow over its limit */
+#define CALL_MAX_BYTES ((size_t)4 * 1024 * 1024) /* of command bytes in one script call */
 
 struct ingest {
     struct ingest_config cfg;
@@ -32,7 +30,8 @@ struct ingest {
     struct bus_batch batch; /* the batch in hand; its bytes are borrowed by items */
     struct store_item *items;
     size_t item_count, stored; /* items[0 .. stored) are in the store */
-    int64_t look_at;           /* when the queues are looked at next, by the clock */
+    int64_t look_at;           /* when the queues are looked at next, by the clock ... */
+    int64_t room;              /* ... or as soon as so many more jobs are stored: then the fullest queue may be full */
     struct ingest_stats stats;
 };
 
@@ -49,6 +48,12 @@ static void item_reject(struct ingest *ing, struct store_item *item, const struc
     buf_done(&envelope);
 }
 
+/* How many jobs of a model may wait. */
+static int64_t queue_limit(const struct ingest *ing, const struct model_policy *policy) {
+    int64_t limit = policy && policy->max_queued ? policy->max_queued : ing->cfg.max_queued;
+    return limit ? limit : INT64_MAX;
+}
+
 /* The first that was said: by the command, the model, the configuration; not over the model's cap, or else the
  * configuration's. 0 is not said. */
 static int64_t decide(int64_t asked, int64_t model, int64_t configured, int64_t model_cap, int64_t configured_cap) {
@@ -56,9 +61,11 @@ static int64_t decide(int64_t asked, int64_t model, int64_t configured, int64_t 
     return cap && value > cap ? cap : value;
 }
 
-static void item_create(const struct ingest *ing, struct store_item *item, const struct job_command *cmd,
+static void item_create(struct ingest *ing, struct store_item *item, const struct job_command *cmd,
                         const struct model_policy *policy) {
     const struct ingest_config *cfg = &ing->cfg;
+    int64_t limit = queue_limit(ing, policy);
+    if (limit < ing->room) ing->room = limit; /* of a model whose queue was empty when we looked */
     item->kind = STORE_ITEM_CREATE;
     item->model = cmd->model;
     item->model_version = cmd->model_version;
@@ -136,7 +143,9 @@ static void drop_batch(struct ingest *ing) {
 }
 
 static int take_batch(struct ingest *ing, struct err *err) {
-    if (bus_poll(ing->consumer, ing->cfg.batch, ing->cfg.wait_ms, &ing->batch, err) != 0) return -1;
+    size_t most = ing->cfg.batch;
+    if (ing->cfg.pausable_topic && ing->room > 0 && ing->room < (int64_t)most) most = (size_t)ing->room;
+    if (bus_poll(ing->consumer, most, ing->cfg.wait_ms, &ing->batch, err) != 0) return -1;
     ing->items = arena_alloc(&ing->arena, (ing->batch.count + 1) * sizeof *ing->items);
     for (size_t i = 0; i < ing->batch.count; i++) item_decode(ing, &ing->batch.msgs[i], &ing->items[i]);
     ing->item_count = ing->batch.count;
@@ -167,7 +176,11 @@ static int store_batch(struct ingest *ing, struct err *err) {
         do bytes += ing->items[end].raw_len + ing->items[end].spec_len;
         while (++end < ing->item_count && bytes < CALL_MAX_BYTES);
         if (store_ingest(ing->st, ing->items + ing->stored, end - ing->stored, err) != 0) return -1;
-        for (; ing->stored < end; ing->stored++) count_verdict(&ing->stats, ing->items[ing->stored].verdict);
+        for (; ing->stored < end; ing->stored++) {
+            const struct store_item *item = &ing->items[ing->stored];
+            count_verdict(&ing->stats, item->verdict);
+            ing->room -= item->kind == STORE_ITEM_CREATE && item->verdict == STORE_ACCEPTED;
+        }
     }
     return 0;
 }
@@ -193,13 +206,6 @@ static void commit_batch(struct ingest *ing) {
 /* --- back-pressure -------------------------------------------------------------------------------------------------
  */
 
-/* How far a queue is filled, in per cent; 0 without a limit. */
-static int64_t filled(const struct ingest *ing, const struct store_depth *depth, int64_t *ret_limit) {
-    const struct model_policy *policy = ing->cfg.model ? ing->cfg.model(ing->cfg.self, depth->model, NULL) : NULL;
-    *ret_limit = policy && policy->max_queued ? policy->max_queued : ing->cfg.max_queued;
-    return *ret_limit ? depth->queued * 100 / *ret_limit : 0;
-}
-
 static int set_paused(struct ingest *ing, bool paused, struct err *err) {
     if (bus_pause(ing->consumer, ing->cfg.pausable_topic, paused, err) != 0) return -1;
     ing->stats.paused = paused;
@@ -210,23 +216,28 @@ static int set_paused(struct ingest *ing, bool paused, struct err *err) {
 static int look_at_queues(struct ingest *ing, struct err *err) {
     struct store_backlog backlog;
     struct store_depth fullest = {.model = ""};
-    int64_t fullest_limit = 0, fullest_percent = 0;
+    int64_t fullest_limit;
+    bool ebbed = true;
     if (store_backlog_get(ing->st, &ing->arena, &backlog, err) != 0) return -1;
+    ing->room = fullest_limit = queue_limit(ing, NULL);
     for (size_t i = 0; i < backlog.count; i++) {
-        int64_t limit, percent = filled(ing, &backlog.models[i], &limit);
-        if (percent <= fullest_percent) continue;
+        const char *model = backlog.models[i].model;
+        int64_t limit = queue_limit(ing, ing->cfg.model ? ing->cfg.model(ing->cfg.self, model, NULL) : NULL);
+        int64_t room = limit - backlog.models[i].queued;
+        ebbed &= room > limit / 5;
+        if (room >= ing->room) continue;
+        ing->room = room;
         fullest = backlog.models[i];
         fullest_limit = limit;
-        fullest_percent = percent;
     }
-    if (!ing->stats.paused && (backlog.draining || fullest_percent >= PAUSE_AT_PERCENT)) {
+    if (!ing->stats.paused && (backlog.draining || ing->room <= 0)) {
         if (set_paused(ing, true, err) != 0) return -1;
         if (backlog.draining)
             log_info(ROLE, "%s is paused: everything drains", ing->cfg.pausable_topic);
         else
             log_warn(ROLE, "%s is paused: %" PRId64 " jobs of %s are queued, the limit is %" PRId64,
                      ing->cfg.pausable_topic, fullest.queued, fullest.model, fullest_limit);
-    } else if (ing->stats.paused && !backlog.draining && fullest_percent < RESUME_BELOW_PERCENT) {
+    } else if (ing->stats.paused && !backlog.draining && ebbed) {
         if (set_paused(ing, false, err) != 0) return -1;
         log_info(ROLE, "%s goes on", ing->cfg.pausable_topic);
     }
@@ -234,7 +245,8 @@ static int look_at_queues(struct ingest *ing, struct err *err) {
 }
 
 static int keep_pressure(struct ingest *ing, struct err *err) {
-    if (!ing->cfg.pausable_topic || clock_mono_ms(ing->cfg.clock) < ing->look_at) return 0;
+    if (!ing->cfg.pausable_topic) return 0;
+    if (clock_mono_ms(ing->cfg.clock) < ing->look_at && (ing->stats.paused || ing->room > 0)) return 0;
     int rc = look_at_queues(ing, err);
     arena_reset(&ing->arena);
     if (rc == 0) ing->look_at = clock_mono_ms(ing->cfg.clock) + LOOK_MS;

@@ -35,7 +35,7 @@ def cancel(job_id, reason="enough"):
 
 
 def message(command):
-    return {"key": command["job_id"], "value": json.dumps(command)}
+    return {"key": command.get("job_id", ""), "value": json.dumps(command)}
 
 
 def alive(pid):
