@@ -9,37 +9,87 @@
 const char cmd_models_help[] = "Usage: penstock models [--repository DIR] [OPTIONS]\n"
                                "\n"
                                "Lists the models that workers have ready, with their inputs and outputs.\n"
-                               "With --json: one line for each worker.\n"
+                               "With --json: one line for each worker, or for each version on disk.\n"
                                "\n"
-                               "  --repository DIR   list a model repository on disk instead\n"
+                               "  --repository DIR   list a model repository on disk instead, with what each\n"
+                               "                     config.json says about its jobs\n"
                                "\n"
                                "Examples:\n"
                                "  penstock models\n"
-                               "  penstock models --repository models\n";
+                               "  penstock models --repository models\n"
+                               "  penstock models --repository models --json | jq .penstock\n";
 
 enum { OPT_REPOSITORY = CLI_OPT_OWN };
 
 /* --- a repository on disk ------------------------------------------------------------------------------------------
  */
 
-static int list_repository(struct cli_context *ctx, const char *folder, struct err *err) {
-    static const char *const heads[] = {"MODEL", "VERSION", "BACKEND", ">MAX BATCH", ">QUEUE DELAY", "LATEST", "PATH"};
-    struct model_list list = {0};
+/* What the model says: "max_attempts=5 timeout_ms=1000", or as members of JSON. */
+static void append_policy(const struct model_policy *policy, bool json, struct buf *out) {
+    const struct {
+        const char *name;
+        int64_t value;
+    } members[] = {{"max_attempts", policy->max_attempts},
+                   {"backoff_ms", policy->backoff_ms},
+                   {"backoff_max_ms", policy->backoff_max_ms},
+                   {"timeout_ms", policy->timeout_ms},
+                   {"timeout_max_ms", policy->timeout_max_ms},
+                   {"queue_timeout_ms", policy->queue_timeout_ms},
+                   {"queue_timeout_max_ms", policy->queue_timeout_max_ms},
+                   {"max_running", policy->max_running},
+                   {"max_queued", policy->max_queued}};
+    size_t said = 0;
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        if (members[i].value == 0) continue;
+        const char *quote = json ? "\"" : "", *between = said++ == 0 ? "" : json ? "," : " ";
+        buf_printf(out, "%s%s%s%s%s%" PRId64, between, quote, members[i].name, quote, json ? ":" : "=",
+                   members[i].value);
+    }
+}
+
+static void print_entry_json(const struct model_entry *model) {
+    struct buf out = {0};
+    buf_printf(&out, "{\"name\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"max_batch_size\":%d", model->name,
+               model->version, model->backend, model->max_batch_size);
+    buf_printf(&out, ",\"max_queue_delay_microseconds\":%" PRId64 ",\"latest\":%s,\"penstock\":{",
+               model->max_queue_delay_us, model->latest ? "true" : "false");
+    append_policy(&model->policy, true, &out);
+    buf_puts(&out, "},\"path\":");
+    wire_json_string(model->path, strlen(model->path), &out);
+    printf("%s}\n", out.data);
+    buf_done(&out);
+}
+
+static void print_entries(const struct cli_context *ctx, const struct model_list *list) {
+    static const char *const heads[] = {"MODEL",        "VERSION", "BACKEND", ">MAX BATCH",
+                                        ">QUEUE DELAY", "LATEST",  "JOBS",    "PATH"};
     struct cli_table table;
-    if (registry_models_scan(folder, &list, err) != 0) return -1;
+    struct buf policy = {0};
     cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
-    for (size_t i = 0; i < list.count; i++) {
-        const struct model_entry *model = &list.entries[i];
+    for (size_t i = 0; i < list->count; i++) {
+        const struct model_entry *model = &list->entries[i];
+        buf_reset(&policy);
+        buf_puts(&policy, "");
+        append_policy(&model->policy, false, &policy);
         cli__table_add(&table, "%s", model->name);
         cli__table_add(&table, "%s", model->version);
         cli__table_add(&table, "%s", model->backend);
         cli__table_add(&table, "%d", model->max_batch_size);
         cli__table_add(&table, "%" PRId64 " us", model->max_queue_delay_us);
         cli__table_add(&table, "%s", model->latest ? "yes" : "");
+        cli__table_add(&table, "%s", policy.data);
         cli__table_add(&table, "%s", model->path);
     }
     cli__table_print(&table, ctx, true);
     cli__table_done(&table);
+    buf_done(&policy);
+}
+
+static int list_repository(struct cli_context *ctx, const char *folder, struct err *err) {
+    struct model_list list = {0};
+    if (registry_models_scan(folder, &list, err) != 0) return -1;
+    for (size_t i = 0; ctx->json && i < list.count; i++) print_entry_json(&list.entries[i]);
+    if (!ctx->json) print_entries(ctx, &list);
     registry_models_done(&list);
     return 0;
 }

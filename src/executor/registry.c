@@ -159,7 +159,8 @@ static struct model_entry *list_append(struct model_list *list, const char *name
                                        const struct wire_model_config *cfg) {
     list->entries = mem_realloc(list->entries, (list->count + 1) * sizeof *list->entries);
     struct model_entry *entry = &list->entries[list->count++];
-    *entry = (struct model_entry){.max_batch_size = cfg->max_batch_size, .max_queue_delay_us = cfg->max_queue_delay_us};
+    *entry = (struct model_entry){
+        .max_batch_size = cfg->max_batch_size, .max_queue_delay_us = cfg->max_queue_delay_us, .policy = cfg->policy};
     snprintf(entry->name, sizeof entry->name, "%s", name);
     snprintf(entry->version, sizeof entry->version, "%s", version);
     snprintf(entry->backend, sizeof entry->backend, "%s", cfg->backend);

@@ -22,13 +22,10 @@
 
 #include "penstock/clock.h"
 
-#define TIMEOUT_MAX_MS     (INT64_C(86400000) * 30)
-#define ATTEMPTS_MAX       100
 #define REASON_MAX_CHARS   256
 #define VERSION_MAX_DIGITS 20
 #define LABEL_MAX_CHARS    63
 #define TIME_MAX_CHARS     64
-#define BACKOFF_MAX_MS     INT64_C(86400000)
 #define FNV_OFFSET         UINT64_C(14695981039346656037) /* FNV-1a, 64 bits */
 #define FNV_PRIME          UINT64_C(1099511628211)
 
@@ -143,11 +140,11 @@ static int decode_numbers(const json_t *body, struct arena *arena, struct job_co
     int64_t priority = JOB_PRIORITY_DEFAULT, max_attempts = 0;
     const char *not_before = NULL;
     if (wire__get_int(body, "priority", 0, JOB_PRIORITY_MAX, &priority, err) != 0 ||
-        wire__get_int(body, "max_attempts", 1, ATTEMPTS_MAX, &max_attempts, err) != 0 ||
-        wire__get_int(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &cmd->timeout_ms, err) != 0 ||
-        wire__get_int(body, "queue_timeout_ms", 1, TIMEOUT_MAX_MS, &cmd->queue_timeout_ms, err) != 0 ||
-        wire__get_int(body, "backoff_ms", 1, BACKOFF_MAX_MS, &cmd->backoff_ms, err) != 0 ||
-        wire__get_int(body, "backoff_max_ms", 1, BACKOFF_MAX_MS, &cmd->backoff_max_ms, err) != 0 ||
+        wire__get_int(body, "max_attempts", 1, WIRE__ATTEMPTS_MAX, &max_attempts, err) != 0 ||
+        wire__get_int(body, "timeout_ms", 1, WIRE__TIMEOUT_MAX_MS, &cmd->timeout_ms, err) != 0 ||
+        wire__get_int(body, "queue_timeout_ms", 1, WIRE__TIMEOUT_MAX_MS, &cmd->queue_timeout_ms, err) != 0 ||
+        wire__get_int(body, "backoff_ms", 1, WIRE__BACKOFF_MAX_MS, &cmd->backoff_ms, err) != 0 ||
+        wire__get_int(body, "backoff_max_ms", 1, WIRE__BACKOFF_MAX_MS, &cmd->backoff_max_ms, err) != 0 ||
         wire__get_string(body, "not_before", TIME_MAX_CHARS, arena, &not_before, err) != 0)
         return -1;
     cmd->priority = (int)priority;
@@ -222,11 +219,12 @@ static void hash_bytes(uint64_t *hash, const void *bytes, size_t len) {
 static void make_signature(const struct wire__tensor *tensors, size_t count, struct arena *arena,
                            struct job_command *cmd) {
     uint64_t hash = FNV_OFFSET;
-    if (cmd->model_version) hash_bytes(&hash, cmd->model_version, strlen(cmd->model_version));
+    if (cmd->model_version) hash_bytes(&hash, cmd->model_version, strlen(cmd->model_version) + 1);
     for (size_t i = 0; i < count; i++) {
         const struct wire__tensor *tensor = &tensors[i];
         hash_bytes(&hash, tensor->name, strlen(tensor->name) + 1);
         hash_bytes(&hash, &tensor->datatype, sizeof tensor->datatype);
+        hash_bytes(&hash, &tensor->rank, sizeof tensor->rank);
         hash_bytes(&hash, tensor->shape, (size_t)tensor->rank * sizeof tensor->shape[0]);
     }
     cmd->signature = arena_printf(arena, "%016" PRIx64, hash);

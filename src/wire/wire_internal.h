@@ -6,6 +6,11 @@
 
 #include "penstock/wire.h"
 
+/* The most that a command may ask for, and that a model may say about its jobs. */
+#define WIRE__ATTEMPTS_MAX   100
+#define WIRE__TIMEOUT_MAX_MS (INT64_C(86400000) * 30)
+#define WIRE__BACKOFF_MAX_MS INT64_C(86400000)
+
 /* --- json.c: reading ------------------------------------------------------------------------------------------------
  */
 struct wire__limits {

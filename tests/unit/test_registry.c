@@ -168,6 +168,33 @@ static void test_config_json_gives_the_knobs_and_its_absence_the_defaults(void *
     registry_models_done(&list);
 }
 
+static void test_config_json_says_how_jobs_are_tried_and_every_version_obeys(void **state) {
+    put_folder("m");
+    put_version("m/1");
+    put_version("m/2");
+    put_file("m/config.json", "{\"penstock\":{\"max_attempts\":7,\"timeout_max_ms\":9000,\"max_running\":2}}");
+    put_folder("silent");
+    put_version("silent/1");
+    struct model_list list = scanned();
+    for (size_t i = 0; i < 2; i++) {
+        const struct model_policy *policy = &list.entries[i].policy;
+        assert_int_equal(policy->max_attempts, 7);
+        assert_int_equal(policy->timeout_max_ms, 9000);
+        assert_int_equal(policy->max_running, 2);
+        assert_int_equal(policy->timeout_ms, 0);
+    }
+    static const struct model_policy nothing_said;
+    assert_memory_equal(&registry_model_find(&list, "silent", NULL)->policy, &nothing_said, sizeof nothing_said);
+    registry_models_done(&list);
+}
+
+static void test_an_unknown_member_of_a_policy_is_refused_with_its_path(void **state) {
+    put_folder("m");
+    put_version("m/1");
+    put_file("m/config.json", "{\"penstock\":{\"max_runing\":2}}");
+    scan_refused("m/config.json: penstock/max_runing: unknown member");
+}
+
 static void test_a_fake_model_needs_no_version_folder_and_is_version_1(void **state) {
     put_folder("echo");
     put_file("echo/config.json", "{\"backend\":\"fake\",\"max_batch_size\":64}");
@@ -244,6 +271,8 @@ int main(void) {
         CASE(test_a_plugin_is_opened_from_its_folder_and_checked_for_its_abi),
         CASE(test_versions_sort_as_numbers_and_the_highest_is_the_latest),
         CASE(test_config_json_gives_the_knobs_and_its_absence_the_defaults),
+        CASE(test_config_json_says_how_jobs_are_tried_and_every_version_obeys),
+        CASE(test_an_unknown_member_of_a_policy_is_refused_with_its_path),
         CASE(test_a_fake_model_needs_no_version_folder_and_is_version_1),
         CASE(test_an_onnx_model_without_a_version_refuses_the_repository),
         CASE(test_a_version_without_its_file_refuses_the_repository),

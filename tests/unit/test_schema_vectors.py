@@ -1,8 +1,8 @@
 """The schemas and the decoder give the same verdict.
 
 tests/vectors/command is run through src/wire by test_wire_vectors.c; this runs the same messages through
-schemas/job-command.schema.json. The events and records in tests/vectors, which test_wire_event.c compares with what
-src/wire writes, must be valid by their schemas. Format and the meaning of "schema" in a vector: tests/vectors/README.md.
+schemas/job-command.schema.json; likewise tests/vectors/model-config, of test_model_config.c. The events and records in
+tests/vectors, which test_wire_event.c compares with what src/wire writes, must be valid by their schemas. Format and the meaning of "schema" in a vector: tests/vectors/README.md.
 """
 import base64
 import copy
@@ -24,6 +24,7 @@ VECTORS = ROOT / "tests" / "vectors"
 # The codes that can be raised by what a schema does not see. tests/vectors/README.md says why for each.
 BLIND_CODES = {"malformed_json", "too_large", "too_deep", "string_too_long", "key_mismatch", "invalid_cloudevent",
                "invalid_tensor", "invalid_member"}
+BLIND_CONFIG_CODES = {"invalid_config"}
 
 
 def ecma_pattern(validator, pattern, instance, schema):
@@ -86,11 +87,11 @@ def schema_verdict(vector, validator):
     return "valid" if validator.is_valid(extract_command(vector, value)) else "invalid"
 
 
-def check_command(vector, validator):
+def check_vector(vector, validator, blind_codes):
     """None, or what is wrong with the vector, the schema or the decoder."""
     expect, mark, verdict = vector["expect"], vector["schema"], schema_verdict(vector, validator)
     if mark == "blind":
-        if expect not in BLIND_CODES:
+        if expect not in blind_codes:
             return f"marked blind, but a schema can see every {expect}"
         wanted = "valid"
     else:
@@ -100,6 +101,22 @@ def check_command(vector, validator):
     if verdict != wanted:
         return f"expects {expect}, marked {mark}, but the schema says {verdict}"
     return None
+
+
+def check_folder(folder, least, validator, blind_codes):
+    paths = sorted((VECTORS / folder).glob("*.json"))
+    problems = [] if len(paths) >= least else [f"only {len(paths)} vectors in {folder}"]
+    blind = set()
+    for path in paths:
+        vector = json.loads(path.read_text())
+        problem = check_vector(vector, validator, blind_codes)
+        if problem:
+            problems.append(f"{folder}/{path.name}: {problem}")
+        if vector["schema"] == "blind":
+            blind.add(vector["expect"])
+    if blind != blind_codes:
+        problems.append(f"{folder}: codes listed as blind without a vector: {blind_codes - blind}")
+    return problems, len(paths)
 
 
 def check_documents(folder, validator):
@@ -126,22 +143,13 @@ def check_error_codes(schema):
 
 def main():
     validators = load_schemas()
-    paths = sorted((VECTORS / "command").glob("*.json"))
-    problems = [] if len(paths) >= 40 else [f"only {len(paths)} command vectors"]
-    blind = set()
-    for path in paths:
-        vector = json.loads(path.read_text())
-        problem = check_command(vector, validators["job-command.schema.json"])
-        if problem:
-            problems.append(f"command/{path.name}: {problem}")
-        if vector["schema"] == "blind":
-            blind.add(vector["expect"])
-    if blind != BLIND_CODES:
-        problems.append(f"codes listed as blind without a vector: {BLIND_CODES - blind}")
+    problems, commands = check_folder("command", 150, validators["job-command.schema.json"], BLIND_CODES)
+    more, configs = check_folder("model-config", 40, validators["model-config.schema.json"], BLIND_CONFIG_CODES)
+    problems += more
     problems += check_documents("event", validators["job-event.schema.json"])
     problems += check_documents("record", validators["job-record.schema.json"])
     problems += check_error_codes(validators["job-event.schema.json"].schema)
-    print("\n".join(problems) or f"{len(paths)} command vectors agree with the schema")
+    print("\n".join(problems) or f"{commands} commands and {configs} model configurations agree with their schemas")
     return 1 if problems else 0
 
 
