@@ -23,8 +23,13 @@ OP_RUN(conv);
 OP_INFER(pool);
 OP_RUN(max_pool);
 OP_RUN(average_pool);
-OP_INFER(global_average_pool);
+OP_RUN(lp_pool);
+OP_INFER(global_pool);
 OP_RUN(global_average_pool);
+OP_RUN(global_max_pool);
+OP_RUN(global_lp_pool);
+OP_INFER(conv_transpose);
+OP_RUN(conv_transpose);
 OP_INFER(matmul);
 OP_RUN(matmul);
 OP_INFER(gemm);
@@ -89,6 +94,9 @@ struct onnx__window {
 /* `kernel`: its spatial dimensions, or NULL to read the attribute kernel_shape. */
 int onnx__window_read(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel, bool ceil_mode,
                       struct onnx__window *ret, struct err *err) MUSTCHECK;
+/* Of ConvTranspose: `in` is its output and `out` its input, because it is Conv's walk in the other direction. */
+int onnx__window_read_transposed(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel,
+                                 struct onnx__window *ret, struct err *err) MUSTCHECK;
 /* Gives `out` the shape [x0, channels, spatial...]. */
 void onnx__window_shape(const struct onnx__window *window, const struct tensor *x, int64_t channels,
                         struct tensor *out);
