@@ -39,6 +39,26 @@ static int64_t int_member(const redisReply *hash, const char *name) {
 /* --- one job -------------------------------------------------------------------------------------------------------
  */
 
+/* Fields "label:<name>", by name: the order in which Redis has them is by chance. A value may be empty. */
+static struct job_label *labels_decode(const redisReply *hash, struct arena *arena, size_t *ret_count) {
+    static const char prefix[] = "label:";
+    size_t count = 0, done = 0;
+    for (size_t i = 0; i + 1 < hash->elements; i += 2)
+        count += strncmp(hash->element[i]->str, prefix, sizeof prefix - 1) == 0;
+    *ret_count = count;
+    if (count == 0) return NULL;
+    struct job_label *labels = arena_alloc(arena, count * sizeof *labels);
+    for (size_t i = 0; i + 1 < hash->elements; i += 2) {
+        const redisReply *field = hash->element[i], *value = hash->element[i + 1];
+        if (strncmp(field->str, prefix, sizeof prefix - 1) != 0) continue;
+        const char *name = field->str + sizeof prefix - 1;
+        size_t at = done++;
+        for (; at > 0 && strcmp(labels[at - 1].name, name) > 0; at--) labels[at] = labels[at - 1];
+        labels[at] = (struct job_label){arena_strdup(arena, name), arena_strndup(arena, value->str, value->len)};
+    }
+    return labels;
+}
+
 static int record_decode(const redisReply *hash, const char *job_id, struct arena *arena, struct job_record *ret,
                          struct err *err) {
     const redisReply *state = member(hash, "state"), *progress = member(hash, "progress");
@@ -71,9 +91,13 @@ static int record_decode(const redisReply *hash, const char *job_id, struct aren
         .timeout_ms = int_member(hash, "timeout_ms"),
         .queue_timeout_ms = int_member(hash, "queue_timeout_ms"),
         .lease_until = int_member(hash, "lease_until"),
+        .backoff_ms = int_member(hash, "backoff_ms"),
+        .backoff_max_ms = int_member(hash, "backoff_max_ms"),
         .error_code = text_member(hash, "error_code", arena),
         .traceparent = text_member(hash, "traceparent", arena),
+        .tenant = text_member(hash, "tenant", arena),
     };
+    ret->labels = labels_decode(hash, arena, &ret->label_count);
     return 0;
 }
 

@@ -30,6 +30,17 @@ static void put_doc(struct buf *out, const char *name, const char *doc) {
     buf_puts(out, doc);
 }
 
+static void put_labels(struct buf *out, const struct job_record *rec) {
+    for (size_t i = 0; i < rec->label_count; i++) {
+        const struct job_label *label = &rec->labels[i];
+        buf_puts(out, i == 0 ? ",\"labels\":{" : ",");
+        wire_json_string(label->name, strlen(label->name), out);
+        wire__put_literal(out, ":");
+        wire_json_string(label->value, strlen(label->value), out);
+    }
+    if (rec->label_count) wire__put_literal(out, "}");
+}
+
 static void put_times(struct buf *out, const struct job_record *rec) {
     put_int_unless_0(out, ",\"created_at\":", rec->created_at);
     put_int_unless_0(out, ",\"queued_at\":", rec->queued_at);
@@ -40,6 +51,8 @@ static void put_times(struct buf *out, const struct job_record *rec) {
     put_int_unless_0(out, ",\"not_before\":", rec->not_before);
     put_int_unless_0(out, ",\"timeout_ms\":", rec->timeout_ms);
     put_int_unless_0(out, ",\"queue_timeout_ms\":", rec->queue_timeout_ms);
+    put_int_unless_0(out, ",\"backoff_ms\":", rec->backoff_ms);
+    put_int_unless_0(out, ",\"backoff_max_ms\":", rec->backoff_max_ms);
     put_int_unless_0(out, ",\"lease_until\":", rec->lease_until);
 }
 
@@ -51,6 +64,8 @@ void wire_record_encode(const struct job_record *rec, const char *spec, const ch
     put_int(out, ",\"seq\":", rec->seq);
     put_string(out, ",\"model\":", rec->model);
     put_string(out, ",\"model_version\":", rec->model_version);
+    put_string(out, ",\"tenant\":", rec->tenant);
+    put_labels(out, rec);
     put_int(out, ",\"priority\":", rec->priority);
     put_int(out, ",\"attempt\":", rec->attempt);
     put_int(out, ",\"max_attempts\":", rec->max_attempts);

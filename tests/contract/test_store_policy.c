@@ -335,6 +335,34 @@ static void test_policy_renewal_gives_back_what_the_worker_does_not_know_of(void
     assert_int_equal(fx_state(fx, "known"), JOB_STATE_RUNNING);
 }
 
+/* --- what a record tells of it -------------------------------------------------------------------------------------
+ */
+
+static void test_policy_record_tells_labels_by_name_tenant_and_backoff(void **state) {
+    struct fx *fx = *state;
+    set_policy(fx, (struct store_policy){.tenant_max_running = 1});
+    struct job_label labels[] = {{"zone", "b"}, {"empty", ""}, {TENANT_LABEL, "acme"}, {"app.kubernetes", "x-1"}};
+    struct store_item item = fx_item_create(fx, "labelled");
+    item.labels = labels;
+    item.label_count = 4;
+    item.backoff_ms = 250;
+    item.backoff_max_ms = 9000;
+    assert_int_equal(fx_ingest_one(fx, item), STORE_ACCEPTED);
+    struct job_record rec = fx_record(fx, "labelled");
+    struct buf got = {0};
+    for (size_t i = 0; i < rec.label_count; i++) buf_printf(&got, "%s=%s ", rec.labels[i].name, rec.labels[i].value);
+    assert_string_equal(got.data, "app.kubernetes=x-1 empty= tenant=acme zone=b ");
+    buf_done(&got);
+    assert_string_equal(rec.tenant, "acme");
+    assert_int_equal(rec.backoff_ms, 250);
+    assert_int_equal(rec.backoff_max_ms, 9000);
+    fx_create(fx, "bare");
+    rec = fx_record(fx, "bare");
+    assert_int_equal(rec.label_count, 0);
+    assert_null(rec.tenant);
+    assert_int_equal(rec.backoff_ms + rec.backoff_max_ms, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         FX_TEST(test_policy_without_ageing_the_urgent_always_goes_first),
@@ -356,6 +384,7 @@ int main(void) {
         FX_TEST(test_policy_incomplete_batch_goes_when_its_first_job_has_waited_long_enough),
         FX_TEST(test_policy_poison_job_is_found_and_its_neighbours_are_not_charged),
         FX_TEST(test_policy_job_claimed_ahead_is_not_charged_for_the_one_that_ran),
+        FX_TEST(test_policy_record_tells_labels_by_name_tenant_and_backoff),
         FX_TEST(test_policy_renewal_gives_back_what_the_worker_does_not_know_of),
     };
     return cmocka_run_group_tests(tests, fx_group_setup, fx_group_teardown);

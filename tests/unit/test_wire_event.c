@@ -306,6 +306,12 @@ static void test_record_documents_are_the_checked_in_ones(void **state) {
     check_record("queued", &rec, NULL, NULL);
     rec.not_before = AT + 1000;
     check_record("delayed", &rec, NULL, NULL);
+    rec.labels = (struct job_label[]){{"note", ""}, {"tenant", "acme"}, {"unit.test", "a-b_c.d"}};
+    rec.label_count = 3;
+    rec.tenant = "acme";
+    rec.backoff_ms = 200;
+    rec.backoff_max_ms = 60000;
+    check_record("labelled", &rec, NULL, NULL);
     rec = queued;
     rec.state = JOB_STATE_RUNNING;
     rec.seq = 2;
