@@ -18,7 +18,7 @@ enum { OPSET_DOMAIN = 1, OPSET_VERSION = 2 };
 enum { GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_SPARSE = 15 };
 enum { NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OP_TYPE = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7 };
 enum { ATTR_NAME = 1, ATTR_F = 2, ATTR_I = 3, ATTR_S = 4, ATTR_T = 5, ATTR_FIELD_FLOATS = 7, ATTR_FIELD_INTS = 8 };
-enum { ATTR_TYPE = 20 };
+enum { ATTR_FIELD_STRINGS = 9, ATTR_TYPE = 20 };
 enum { IO_NAME = 1, IO_TYPE = 2 };
 enum { TYPE_TENSOR = 1, TENSOR_TYPE_ELEM = 1, TENSOR_TYPE_SHAPE = 2, SHAPE_DIM = 1, DIM_VALUE = 1 };
 
@@ -56,6 +56,19 @@ static int read_attr_field(struct onnx_model *model, const struct proto_field *f
     }
 }
 
+static int read_attr_strings(struct onnx_model *model, struct proto in, struct onnx__attr *attr, struct err *err) {
+    struct proto_field field;
+    size_t count;
+    int more;
+    if (onnx__proto_count(in, ATTR_FIELD_STRINGS, &count, err) != 0) return -1;
+    attr->strings = arena_alloc(&model->arena, count * sizeof *attr->strings);
+    while ((more = onnx__proto_next(&in, &field, err)) > 0)
+        if (field.number == ATTR_FIELD_STRINGS &&
+            onnx__proto_string(&field, &model->arena, &attr->strings[attr->count++], err) != 0)
+            return -1;
+    return more;
+}
+
 static int read_attr_lists(struct onnx_model *model, struct proto in, struct onnx__attr *attr, struct err *err) {
     uint64_t *values;
     size_t count;
@@ -70,13 +83,15 @@ static int read_attr_lists(struct onnx_model *model, struct proto in, struct onn
         for (size_t i = 0; i < count; i++) memcpy(&floats[i], &values[i], sizeof *floats);
         attr->floats = floats;
         attr->count = count;
+    } else if (attr->kind == ATTR_STRINGS) {
+        return read_attr_strings(model, in, attr, err);
     }
     return 0;
 }
 
 static int read_attr(struct onnx_model *model, struct proto in, struct onnx__attr *attr, struct err *err) {
-    static const uint8_t kinds[] = {ATTR_OTHER,  ATTR_FLOAT, ATTR_INT,    ATTR_STRING,
-                                    ATTR_TENSOR, ATTR_OTHER, ATTR_FLOATS, ATTR_INTS};
+    static const uint8_t kinds[] = {ATTR_OTHER, ATTR_FLOAT,  ATTR_INT,  ATTR_STRING, ATTR_TENSOR,
+                                    ATTR_OTHER, ATTR_FLOATS, ATTR_INTS, ATTR_STRINGS};
     struct proto start = in;
     struct proto_field field;
     uint64_t type = 0;

@@ -35,7 +35,16 @@ int onnx__proto_scalars(struct proto in, uint32_t number, enum proto_wire wire, 
 
 /* --- the graph --------------------------------------------------------------------------------------------------- */
 
-enum onnx__attr_kind { ATTR_OTHER, ATTR_FLOAT, ATTR_INT, ATTR_STRING, ATTR_TENSOR, ATTR_FLOATS, ATTR_INTS };
+enum onnx__attr_kind {
+    ATTR_OTHER,
+    ATTR_FLOAT,
+    ATTR_INT,
+    ATTR_STRING,
+    ATTR_TENSOR,
+    ATTR_FLOATS,
+    ATTR_INTS,
+    ATTR_STRINGS
+};
 
 struct onnx__attr {
     const char *name;
@@ -46,7 +55,8 @@ struct onnx__attr {
     struct tensor tensor;
     const int64_t *ints;
     const float *floats;
-    size_t count; /* of ints or floats */
+    const char **strings;
+    size_t count; /* of ints, floats or strings */
 };
 
 struct onnx__node {

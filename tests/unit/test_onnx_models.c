@@ -151,6 +151,9 @@ static void test_super_resolution_10_gives_its_published_outputs(void **state) {
     run_published("super_resolution_10", 1e-3, 1e-4, 1);
 }
 
+/* Two LSTMs of 128 in a row, whose sums ONNX Runtime adds in another order. */
+static void test_dtln_1_gives_the_outputs_of_onnx_runtime(void **state) { run_published("dtln_1", 1e-3, 1e-5, 1); }
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_each_digit_sample_gives_its_label_and_the_probabilities_of_torch,
@@ -159,6 +162,7 @@ int main(void) {
                                         close_digits),
         cmocka_unit_test(test_mnist_8_gives_its_published_outputs),
         cmocka_unit_test(test_super_resolution_10_gives_its_published_outputs),
+        cmocka_unit_test(test_dtln_1_gives_the_outputs_of_onnx_runtime),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

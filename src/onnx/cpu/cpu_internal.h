@@ -57,6 +57,12 @@ OP_INFER(transpose);
 OP_RUN(transpose);
 OP_INFER(concat);
 OP_RUN(concat);
+OP_INFER(gru);
+OP_RUN(gru);
+OP_INFER(lstm);
+OP_RUN(lstm);
+OP_INFER(rnn);
+OP_RUN(rnn);
 OP_INFER(depth_to_space);
 OP_RUN(depth_to_space);
 OP_INFER(expand);
@@ -131,6 +137,20 @@ int onnx__tuples_read(const struct onnx__step *step, int64_t batch_dims, struct 
                       struct err *err) MUSTCHECK;
 int onnx__tuples_find(const struct onnx__step *step, const struct onnx__tuples *tuples, int64_t number, int64_t *ret,
                       struct err *err) MUSTCHECK; /* the first element */
+
+/* activation.c: the functions inside recurrent cells */
+struct onnx__activation {
+    float (*call)(float x, float alpha, float beta);
+    float alpha, beta;
+};
+#define MAX_ACTIVATIONS 6 /* three of an LSTM in two directions */
+/* Fills `count` of them: the attributes activations, activation_alpha and activation_beta, else `fallback`, of which
+ * `period` begin again for each direction. */
+int onnx__activation_read(const struct onnx__step *step, const char *const *fallback, int period, int count,
+                          struct onnx__activation ret[MAX_ACTIVATIONS], struct err *err) MUSTCHECK;
+static inline float onnx__activate(const struct onnx__activation *function, float x) {
+    return function->call(x, function->alpha, function->beta);
+}
 
 /* gemm.c: row-major c[m,n] = alpha * a[m,k] * b[k,n] + beta * c; empty sizes are fine. Sizes must fit int. */
 struct onnx__gemm {
