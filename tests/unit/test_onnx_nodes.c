@@ -20,7 +20,7 @@
 #define NODE_TESTS "/usr/lib/python3/dist-packages/onnx/backend/test/data/node"
 /* How many of libonnx-testdata 1.12's folders pass today: an operator that falls out of the table must not go
  * unnoticed. */
-#define LEAST_PASSED 241
+#define LEAST_PASSED 265
 
 /* Folders whose operators are ours, but that need something that is not, and the words of the refusal. */
 static const struct {

@@ -57,6 +57,8 @@ OP_INFER(transpose);
 OP_RUN(transpose);
 OP_INFER(concat);
 OP_RUN(concat);
+OP_INFER(resize);
+OP_RUN(resize);
 OP_INFER(gru);
 OP_RUN(gru);
 OP_INFER(lstm);

@@ -48,6 +48,7 @@ static const struct onnx__op table[] = {
     {"RNN",                 7, 3, 6,          2, TYPES_FLOAT,  0, OP_ANY_OUTPUT, onnx__rnn_infer, onnx__rnn_run},
     {"Relu",                6, 1, 1,          1, TYPES_FLOAT,  0, 0,             onnx__same_infer, onnx__relu_run},
     {"Reshape",             5, 2, 2,          1, TYPES_ANY,    2, OP_VIEW,       onnx__reshape_infer, NULL},
+    {"Resize",              10, 1, 4,         1, TYPES_ANY,    14, 0,            onnx__resize_infer, onnx__resize_run},
     {"Scatter",             9, 3, 3,          1, TYPES_ANY,    0, 0,             onnx__scatter_elements_infer, onnx__scatter_elements_run},
     {"ScatterElements",     11, 3, 3,         1, TYPES_ANY,    0, 0,             onnx__scatter_elements_infer, onnx__scatter_elements_run},
     {"ScatterND",           11, 3, 3,         1, TYPES_ANY,    0, 0,             onnx__scatter_nd_infer, onnx__scatter_nd_run},
@@ -64,6 +65,7 @@ static const struct onnx__op table[] = {
     {"Tile",                6, 2, 2,          1, TYPES_ANY,    2, 0,             onnx__tile_infer, onnx__tile_run},
     {"Transpose",           1, 1, 1,          1, TYPES_ANY,    0, 0,             onnx__transpose_infer, onnx__transpose_run},
     {"Unsqueeze",           1, 1, 2,          1, TYPES_ANY,    2, OP_VIEW,       onnx__unsqueeze_infer, NULL},
+    {"Upsample",            7, 1, 2,          1, TYPES_ANY,    2, 0,             onnx__resize_infer, onnx__resize_run},
 };
 /* clang-format on */
 
