@@ -42,4 +42,14 @@ struct store_backlog {
 };
 int store_backlog_get(struct store *st, struct arena *arena, struct store_backlog *ret, struct err *err) MUSTCHECK;
 
+/* The mode of a model (NULL: of everything), who or why, and how many jobs it has (NULL: all models). A paused or
+ * draining model is so beside the mode of everything. */
+struct store_mode_view {
+    enum store_mode mode;
+    const char *reason; /* "" if none was given; arena */
+    int64_t queued, running;
+};
+int store_mode_get(struct store *st, const char *model, struct arena *arena, struct store_mode_view *ret,
+                   struct err *err) MUSTCHECK;
+
 #endif

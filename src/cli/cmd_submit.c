@@ -23,6 +23,8 @@ const char cmd_submit_help[] =
     "  --param NAME=VALUE     a parameter, may be given again\n"
     "  --label NAME=VALUE     a label, may be given again\n"
     "  --priority 0..9        9 is most urgent          --max-attempts N     runs when they fail\n"
+    "  --backoff-ms MS        wait before the second run, doubled before each further one\n"
+    "  --backoff-max-ms MS    the longest such wait\n"
     "  --timeout-ms MS        of one run                --queue-timeout-ms MS\n"
     "  --not-before TIME      RFC 3339, or +MS from now\n"
     "  --count N              each document N times, with ids of their own\n"
@@ -44,6 +46,8 @@ enum {
     OPT_LABEL,
     OPT_PRIORITY,
     OPT_MAX_ATTEMPTS,
+    OPT_BACKOFF_MS,
+    OPT_BACKOFF_MAX_MS,
     OPT_TIMEOUT_MS,
     OPT_QUEUE_TIMEOUT_MS,
     OPT_NOT_BEFORE,
@@ -60,6 +64,8 @@ static const struct option own_options[] = {{"model", required_argument, NULL, O
                                             {"label", required_argument, NULL, OPT_LABEL},
                                             {"priority", required_argument, NULL, OPT_PRIORITY},
                                             {"max-attempts", required_argument, NULL, OPT_MAX_ATTEMPTS},
+                                            {"backoff-ms", required_argument, NULL, OPT_BACKOFF_MS},
+                                            {"backoff-max-ms", required_argument, NULL, OPT_BACKOFF_MAX_MS},
                                             {"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
                                             {"queue-timeout-ms", required_argument, NULL, OPT_QUEUE_TIMEOUT_MS},
                                             {"not-before", required_argument, NULL, OPT_NOT_BEFORE},
@@ -303,6 +309,10 @@ static int take_option(struct submit *sub, int opt) {
         return set_number(sub, "--priority", "priority", JOB_PRIORITY_MAX);
     case OPT_MAX_ATTEMPTS:
         return set_number(sub, "--max-attempts", "max_attempts", INT32_MAX);
+    case OPT_BACKOFF_MS:
+        return set_number(sub, "--backoff-ms", "backoff_ms", INT64_C(1) << 40);
+    case OPT_BACKOFF_MAX_MS:
+        return set_number(sub, "--backoff-max-ms", "backoff_max_ms", INT64_C(1) << 40);
     case OPT_TIMEOUT_MS:
         return set_number(sub, "--timeout-ms", "timeout_ms", INT64_C(1) << 40);
     case OPT_QUEUE_TIMEOUT_MS:

@@ -335,6 +335,41 @@ static void test_policy_renewal_gives_back_what_the_worker_does_not_know_of(void
     assert_int_equal(fx_state(fx, "known"), JOB_STATE_RUNNING);
 }
 
+static struct store_mode_view mode_of(struct fx *fx, const char *model) {
+    struct store_mode_view view;
+    if (store_mode_get(fx->st, model, &fx->arena, &view, &fx->err) != 0) fail_msg("store_mode_get: %s", fx->err.msg);
+    return view;
+}
+
+static void test_policy_mode_is_told_with_its_reason_and_what_is_left(void **state) {
+    struct fx *fx = *state;
+    struct store_mode_view view = mode_of(fx, FX_MODEL);
+    assert_int_equal(view.mode, STORE_MODE_OPEN);
+    assert_string_equal(view.reason, "");
+    assert_int_equal(view.queued + view.running, 0);
+    for (int i = 0; i < 3; i++) fx_create(fx, arena_printf(&fx->arena, "j%d", i));
+    struct store_item other = fx_item_create(fx, "of-another");
+    other.model = "other";
+    assert_int_equal(fx_ingest_one(fx, other), STORE_ACCEPTED);
+    fx_claim_one(fx, "w");
+    set_mode(fx, FX_MODEL, STORE_MODE_DRAINING);
+    set_mode(fx, NULL, STORE_MODE_PAUSED);
+    view = mode_of(fx, FX_MODEL);
+    assert_int_equal(view.mode, STORE_MODE_DRAINING);
+    assert_string_equal(view.reason, "for a test");
+    assert_int_equal(view.queued, 2);
+    assert_int_equal(view.running, 1);
+    view = mode_of(fx, NULL);
+    assert_int_equal(view.mode, STORE_MODE_PAUSED);
+    assert_int_equal(view.queued, 3);
+    assert_int_equal(view.running, 1);
+    assert_int_equal(mode_of(fx, "other").mode, STORE_MODE_OPEN);
+    set_mode(fx, FX_MODEL, STORE_MODE_OPEN);
+    assert_int_equal(mode_of(fx, FX_MODEL).mode, STORE_MODE_OPEN);
+    assert_string_equal(mode_of(fx, FX_MODEL).reason, "");
+    assert_int_equal(mode_of(fx, NULL).mode, STORE_MODE_PAUSED);
+}
+
 /* --- what a record tells of it -------------------------------------------------------------------------------------
  */
 
@@ -384,6 +419,7 @@ int main(void) {
         FX_TEST(test_policy_incomplete_batch_goes_when_its_first_job_has_waited_long_enough),
         FX_TEST(test_policy_poison_job_is_found_and_its_neighbours_are_not_charged),
         FX_TEST(test_policy_job_claimed_ahead_is_not_charged_for_the_one_that_ran),
+        FX_TEST(test_policy_mode_is_told_with_its_reason_and_what_is_left),
         FX_TEST(test_policy_record_tells_labels_by_name_tenant_and_backoff),
         FX_TEST(test_policy_renewal_gives_back_what_the_worker_does_not_know_of),
     };

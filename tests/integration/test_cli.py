@@ -96,6 +96,14 @@ class Cli(unittest.TestCase):
         self.assertEqual(json.loads(self.call("get", "--result", "whole-1").stdout), record["result"])
         self.assertEqual(self.call("get", "--error", "whole-1", code=4).stdout, "")
 
+    def test_submit_lays_labels_and_backoff_over_the_job(self):
+        self.call("submit", "--model", "echo", "--job-id", "laid-1", "--label", "tenant=acme", "--label", "run=7",
+                  "--backoff-ms", "20", "--backoff-max-ms", "400", "--wait")
+        record = json.loads(self.call("get", "--json", "laid-1").stdout)
+        self.assertEqual(record["labels"], {"run": "7", "tenant": "acme"})
+        self.assertEqual((record["tenant"], record["backoff_ms"], record["backoff_max_ms"]), ("acme", 20, 400))
+        self.assertIn("backoff_ms", self.call("submit", "--model", "echo", "--backoff-ms", "0", code=1).stderr)
+
     def test_list_by_state_and_model(self):
         self.call("submit", "--model", "solo", "--job-id", "listed", "--count", "3", "--wait")
         jobs = [json.loads(line) for line in self.call("list", "--all", "--json", "--state", "completed", "--model",
