@@ -31,7 +31,7 @@ static const struct onnx__op table[] = {
     {"Gather",              1, 2, 2,          1, TYPES_ANY,    0, 0,             onnx__gather_infer, onnx__gather_run},
     {"GatherElements",      11, 2, 2,         1, TYPES_ANY,    0, 0,             onnx__gather_elements_infer, onnx__gather_elements_run},
     {"GatherND",            11, 2, 2,         1, TYPES_ANY,    0, 0,             onnx__gather_nd_infer, onnx__gather_nd_run},
-    {"Gemm",                7, 2, 3,          1, TYPES_FLOAT,  0, 0,             onnx__gemm_infer, onnx__gemm_run},
+    {"Gemm",                1, 2, 3,          1, TYPES_FLOAT,  0, 0,             onnx__gemm_infer, onnx__gemm_run},
     {"GlobalAveragePool",   1, 1, 1,          1, TYPES_FLOAT,  0, 0,             onnx__global_pool_infer, onnx__global_average_pool_run},
     {"GlobalLpPool",        2, 1, 1,          1, TYPES_FLOAT,  0, 0,             onnx__global_pool_infer, onnx__global_lp_pool_run},
     {"GlobalMaxPool",       1, 1, 1,          1, TYPES_FLOAT,  0, 0,             onnx__global_pool_infer, onnx__global_max_pool_run},
