@@ -66,8 +66,9 @@ class Limits(unittest.TestCase):
         house.produce([flow.create(job_id, model="solo", priority=9) for job_id in urgent])
         house.wait_count("queued", 11)
         self.assertEqual(house.state("first"), "running", "over before the urgent ones were there")
-        runs = self.runs(house, ["first", "humble", *urgent])
-        return sum(runs[job_id][0] < runs["humble"][0] for job_id in urgent)
+        self.runs(house, ["first", "humble", *urgent])
+        tokens = {job_id: int(house.record(job_id)["token"].split("-")[1]) for job_id in ["humble", *urgent]}  # in their order
+        return sum(tokens[job_id] < tokens["humble"] for job_id in urgent)
 
     def redis_ms(self):
         seconds, micros = pt.redis_cli(redis, "TIME").split()
