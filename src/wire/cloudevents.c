@@ -2,8 +2,8 @@
  *
  * Structured: the content type says so, or the value is an object with "specversion"; the command is its "data".
  * Binary: the attributes stand in ce_* headers and the value is the command. The envelope may carry what the command
- * leaves out: its type (penstock.job.create, penstock.job.cancel) and, as subject, the job_id. Where both speak they
- * must agree.
+ * leaves out: its type (penstock.job.create, penstock.job.cancel, penstock.pause ...) and, as subject of the first two,
+ * the job_id. Where both speak they must agree.
  *
  * Extension attributes are nobody's business but the producer's and are let through; traceparent is kept (the
  * Distributed Tracing extension), though a header of that name goes first, since brokers and proxies renew the header.

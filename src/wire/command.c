@@ -59,6 +59,9 @@ static struct wire__text find_job_id(const struct wire_message *in, const json_t
     return (struct wire__text){0};
 }
 
+/* Of a model or of everything: it names no job, and its subject and key are the model. */
+static bool is_mode(enum wire_command_type type) { return type != WIRE_COMMAND_CREATE && type != WIRE_COMMAND_CANCEL; }
+
 static int decode_type(struct wire__envelope *env, enum wire_command_type *ret, struct err *err) {
     const json_t *json = json_object_get(env->body, "type");
     const char *type = json ? json_string_value(json) : env->type;
@@ -311,8 +314,7 @@ static int decode_root(const struct wire_message *in, json_t *root, struct arena
     struct wire__envelope env;
     if (wire__envelope_open(in, root, &env, err) != 0 || decode_type(&env, &cmd->type, err) != 0) return -1;
     cmd->traceparent = decode_traceparent(env.traceparent, arena);
-    if (cmd->type != WIRE_COMMAND_CREATE && cmd->type != WIRE_COMMAND_CANCEL)
-        return decode_mode(in, &env, arena, cmd, err);
+    if (is_mode(cmd->type)) return decode_mode(in, &env, arena, cmd, err);
     if (decode_job_id(in, &env, arena, &cmd->job_id, err) != 0) return -1;
     return cmd->type == WIRE_COMMAND_CREATE ? decode_create(env.body, arena, cmd, err)
                                             : decode_cancel(env.body, arena, cmd, err);
@@ -328,7 +330,7 @@ int wire_command_decode(const struct wire_message *in, struct arena *arena, stru
     if (rc == 0) {
         *ret = cmd;
         if (ret_job_id) *ret_job_id = cmd.job_id;
-    } else if (ret_job_id) {
+    } else if (ret_job_id && !is_mode(cmd.type)) {
         struct wire__text id = find_job_id(in, root);
         if (id.s) *ret_job_id = arena_strndup(arena, id.s, id.len);
     }

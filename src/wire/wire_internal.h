@@ -56,8 +56,8 @@ struct wire__text {
 /* What the envelope says about the command within; everything is borrowed from the message and `root`. */
 struct wire__envelope {
     json_t *body;                  /* the command's object */
-    const char *type;              /* "create" or "cancel" as the CloudEvents type implies; NULL: a plain command */
-    struct wire__text subject;     /* the job_id, says CloudEvents */
+    const char *type;              /* "create", "pause" ... as the CloudEvents type implies; NULL: a plain command */
+    struct wire__text subject;     /* the job_id, or the model of a mode, says CloudEvents */
     struct wire__text traceparent; /* not yet validated */
 };
 int wire__envelope_open(const struct wire_message *in, json_t *root, struct wire__envelope *ret,

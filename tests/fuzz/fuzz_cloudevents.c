@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             in.key_len = headers[i].value_len;
         }
     if (wire_command_decode(&in, &arena, &cmd, &job_id, &err) == 0) {
-        BUG_ON(in.key_len > 0 && (strlen(cmd.job_id) != in.key_len || memcmp(cmd.job_id, in.key, in.key_len) != 0));
+        const char *named = cmd.job_id ? cmd.job_id : cmd.model ? cmd.model : "";
+        BUG_ON(in.key_len > 0 && (strlen(named) != in.key_len || memcmp(named, in.key, in.key_len) != 0));
         BUG_ON(cmd.traceparent && strlen(cmd.traceparent) != 55);
         BUG_ON((cmd.type == WIRE_COMMAND_CREATE) != (cmd.spec != NULL));
     } else {

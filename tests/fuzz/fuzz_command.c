@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *job_id = "";
     arena_init(&arena);
     if (wire_command_decode(&in, &arena, &cmd, &job_id, &err) == 0) {
-        BUG_ON(!cmd.job_id || !job_id);
+        bool of_job = cmd.type == WIRE_COMMAND_CREATE || cmd.type == WIRE_COMMAND_CANCEL;
+        BUG_ON(of_job != (cmd.job_id != NULL) || job_id != cmd.job_id);
         if (cmd.type == WIRE_COMMAND_CREATE) check_spec(&cmd, &arena);
     } else {
         BUG_ON(cmd.job_id || err.code == ERR_NONE || err.class != ERR_CLASS_REJECT || err.msg[0] == '\0');

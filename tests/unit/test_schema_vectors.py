@@ -26,6 +26,10 @@ BLIND_CODES = {"malformed_json", "too_large", "too_deep", "string_too_long", "ke
                "invalid_tensor", "invalid_member"}
 BLIND_CONFIG_CODES = {"invalid_config"}
 
+# What a CloudEvent of a type is about.
+COMMAND_TYPES = {**{f"penstock.job.{name}": name for name in ("create", "cancel")},
+                 **{f"penstock.{name}": name for name in ("pause", "resume", "drain")}}
+
 
 def ecma_pattern(validator, pattern, instance, schema):
     """Schema patterns are ECMA-262, where $ is the end and nothing else; Python's also stands before a last newline."""
@@ -73,7 +77,7 @@ def extract_command(vector, value):
     if isinstance(command, dict):
         command = copy.copy(command)
         if "type" in envelope:
-            command.setdefault("type", str(envelope["type"]).removeprefix("penstock.").removeprefix("job."))
+            command.setdefault("type", COMMAND_TYPES.get(str(envelope["type"]), envelope["type"]))
         if envelope.get("subject") is not None and str(envelope.get("type")).startswith("penstock.job."):
             command.setdefault("job_id", envelope["subject"])
     return command
