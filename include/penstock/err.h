@@ -38,7 +38,7 @@ enum err_class {
     X(ERR_MISSING_MEMBER, "missing_member", REJECT, false, "add the member; schemas/job-command.schema.json lists them")      \
     X(ERR_INVALID_MEMBER, "invalid_member", REJECT, false, "see the member's type and range in job-command.schema.json")      \
     X(ERR_INVALID_JOB_ID, "invalid_job_id", REJECT, false, "use 1 to 128 of the characters A-Z a-z 0-9 . _ : -")              \
-    X(ERR_KEY_MISMATCH, "key_mismatch", REJECT, false, "the Kafka key must be the job_id, or be absent")                      \
+    X(ERR_KEY_MISMATCH, "key_mismatch", REJECT, false, "the Kafka key must be the job_id (of a mode: the model), or absent")  \
     X(ERR_INVALID_CLOUDEVENT, "invalid_cloudevent", REJECT, false, "send CloudEvents 1.0, structured or binary, as JSON")     \
     X(ERR_TOO_MANY_INPUTS, "too_many_inputs", REJECT, false, "a job has at most 64 inputs")                                   \
     X(ERR_INVALID_TENSOR, "invalid_tensor", REJECT, false, "the number of elements must be the product of the shape")         \

@@ -1,6 +1,8 @@
-/* Every state meets every command. What must come out is written down once, below, and held against
+/* Every state meets everything that can be asked of a job, in every mode that its model can be in. What must come out
+ * is written down once, in docs/protocol.md under "Every command in every state", which is read here and held against
  * job_transition_table: a pair either makes a transition that the table has, or leaves the record exactly as it was. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fx.h"
@@ -9,6 +11,12 @@ enum command {
     CREATE_SAME,
     CREATE_OTHER,
     CANCEL,
+    PAUSE,
+    RESUME,
+    DRAIN,
+    PAUSE_ALL,
+    RESUME_ALL,
+    DRAIN_ALL,
     CLAIM,
     FINISH_COMPLETED,
     FINISH_FAILED,
@@ -25,37 +33,93 @@ enum command {
     COMMAND_COUNT
 };
 
-#define NOT JOB_STATE_REJECTED /* refused or without effect: no event of a transition, the same record */
-#define N   JOB_STATE_NONE
-#define Q   JOB_STATE_QUEUED
-#define R   JOB_STATE_RUNNING
-#define C   JOB_STATE_COMPLETED
-#define F   JOB_STATE_FAILED
-#define X   JOB_STATE_CANCELLED
+/* The mode in which the command meets the job: of its model, or of everything. */
+enum mode { OPEN, PAUSED, DRAINING, ALL_PAUSED, ALL_DRAINING, MODE_COUNT };
 
-/* clang-format off */
+#define N JOB_STATE_NONE
+#define Q JOB_STATE_QUEUED
+#define R JOB_STATE_RUNNING
+#define C JOB_STATE_COMPLETED
+#define F JOB_STATE_FAILED
+#define X JOB_STATE_CANCELLED
+
+/* --- the table -----------------------------------------------------------------------------------------------------
+ */
+
+#define DOCUMENT "docs/protocol.md"
+#define HEADING  "\n## Every command in every state\n"
+#define ANY      (1 << OPEN | 1 << PAUSED | 1 << DRAINING | 1 << ALL_PAUSED | 1 << ALL_DRAINING)
+
+/* Which row speaks of a command in a mode; the first that fits. */
 static const struct {
-    const char *name;
-    enum job_state to[JOB_STATE_COUNT]; /* by the state before: none, queued, running, completed, failed, cancelled */
-} expected[COMMAND_COUNT] = {
-    [CREATE_SAME] =         {"create",                  {Q,   NOT, NOT, NOT, NOT, NOT}},
-    [CREATE_OTHER] =        {"create with another body", {Q,   NOT, NOT, NOT, NOT, NOT}},
-    [CANCEL] =              {"cancel",                  {NOT, X,   NOT, NOT, NOT, NOT}},
-    [CLAIM] =               {"claim",                   {NOT, R,   NOT, NOT, NOT, NOT}},
-    [FINISH_COMPLETED] =    {"finish completed",        {NOT, NOT, C,   NOT, NOT, NOT}},
-    [FINISH_FAILED] =       {"finish failed",           {NOT, NOT, F,   NOT, NOT, NOT}},
-    [FINISH_RETRYABLE] =    {"finish retryable",        {NOT, NOT, Q,   NOT, NOT, NOT}},
-    [FINISH_CANCELLED] =    {"finish cancelled",        {NOT, NOT, X,   NOT, NOT, NOT}},
-    [FINISH_RELEASED] =     {"finish released",         {NOT, NOT, Q,   NOT, NOT, NOT}},
-    [RENEW] =               {"renew",                   {NOT, NOT, NOT, NOT, NOT, NOT}},
-    [LOST] =                {"worker lost",             {NOT, NOT, Q,   NOT, NOT, NOT}},
-    [SWEEP_DELAY] =         {"sweep of a delay",        {NOT, NOT, NOT, NOT, NOT, NOT}},
-    [SWEEP_QUEUE_TIMEOUT] = {"sweep of queue_timeout",  {NOT, F,   NOT, NOT, NOT, NOT}},
-    [SWEEP_LEASE] =         {"sweep of a lease",        {NOT, NOT, Q,   NOT, NOT, NOT}},
-    [SWEEP_RUN_TIMEOUT] =   {"sweep of a run's timeout", {NOT, NOT, F,   NOT, NOT, NOT}},
-    [SWEEP_RETENTION] =     {"sweep of retention",      {NOT, NOT, NOT, N,   N,   N}},
+    enum command command;
+    int modes; /* a bit for each */
+    const char *row;
+} rows[] = {
+    {CREATE_SAME, 1 << DRAINING, "create, while the model drains"},
+    {CREATE_SAME, ANY, "create"},
+    {CREATE_OTHER, 1 << DRAINING, "create of another spec, while the model drains"},
+    {CREATE_OTHER, ANY, "create of another spec"},
+    {CANCEL, ANY, "cancel"},
+    {PAUSE, ANY, "pause, resume, drain of the model"},
+    {RESUME, ANY, "pause, resume, drain of the model"},
+    {DRAIN, ANY, "pause, resume, drain of the model"},
+    {PAUSE_ALL, ANY, "pause, resume, drain of everything"},
+    {RESUME_ALL, ANY, "pause, resume, drain of everything"},
+    {DRAIN_ALL, ANY, "pause, resume, drain of everything"},
+    {CLAIM, 1 << PAUSED | 1 << ALL_PAUSED, "claim, while the model or everything is paused"},
+    {CLAIM, ANY, "claim"},
+    {FINISH_COMPLETED, ANY, "result: completed"},
+    {FINISH_FAILED, ANY, "result: failed"},
+    {FINISH_RETRYABLE, ANY, "result: failed, and may be retried"},
+    {FINISH_CANCELLED, ANY, "result: cancelled"},
+    {FINISH_RELEASED, ANY, "release"},
+    {RENEW, ANY, "renewal of the lease"},
+    {LOST, ANY, "its worker is dead"},
+    {SWEEP_DELAY, ANY, "its delay is over"},
+    {SWEEP_QUEUE_TIMEOUT, ANY, "its queue timeout is over"},
+    {SWEEP_LEASE, ANY, "its lease is over"},
+    {SWEEP_RUN_TIMEOUT, ANY, "its run timeout is over"},
+    {SWEEP_RETENTION, ANY, "its retention is over"},
 };
-/* clang-format on */
+
+static const char *row_of(enum command command, enum mode mode) {
+    size_t i = 0;
+    while (rows[i].command != command || !(rows[i].modes & 1 << mode)) i++;
+    return rows[i].row;
+}
+
+static char *document; /* the table's text: from its heading to the next */
+
+static void read_document(void) {
+    struct buf text = {0};
+    char chunk[8192];
+    size_t got;
+    FILE *file = fopen(SOURCE_DIR "/" DOCUMENT, "r");
+    assert_non_null(file);
+    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) buf_append(&text, chunk, got);
+    fclose(file);
+    char *begin = strstr(text.data, HEADING);
+    if (!begin) fail_msg("%s has no table of commands and states", DOCUMENT);
+    char *end = strstr(begin + strlen(HEADING), "\n## ");
+    if (end) *end = '\0';
+    document = strdup(begin + strlen(HEADING));
+    buf_done(&text);
+}
+
+/* The cell of a row (by its first cell) and a state, without blanks and backticks. */
+static void read_cell(const char *row, enum job_state state, char ret[static 32]) {
+    char begin[128];
+    snprintf(begin, sizeof begin, "\n| %s |", row);
+    const char *at = strstr(document, begin);
+    if (!at) fail_msg("%s has no row \"%s\"", DOCUMENT, row);
+    at += strlen(begin);
+    for (enum job_state skipped = N; skipped < state; skipped++) at = strchr(at, '|') + 1;
+    size_t len = 0;
+    for (; *at != '|' && len < 31; at++)
+        if (*at != ' ' && *at != '`') ret[len++] = *at;
+    ret[len] = '\0';
+}
 
 /* --- bringing a job into a state -----------------------------------------------------------------------------------
  */
@@ -63,6 +127,7 @@ static const struct {
 struct pair {
     struct fx *fx;
     enum command command;
+    enum mode mode;
     enum job_state from;
     const char *id;
     struct store_claimed job; /* its last run; a token that never was, before the first */
@@ -105,33 +170,46 @@ static void bring_about(struct pair *pair) {
 /* --- the commands --------------------------------------------------------------------------------------------------
  */
 
-static void create_again(struct pair *pair) {
+/* What comes of a command that changes no state, as the table words it. */
+#define NOTHING "-"
+#define KEPT    "noted"
+#define STALE   "lost"
+
+static const char *answer_of(struct fx *fx, enum store_verdict verdict, const char *id) {
+    if (verdict == STORE_NOTED) return KEPT;
+    return verdict == STORE_REJECTED ? fx_last_event(fx, id)->reason : NOTHING;
+}
+
+static const char *create_again(struct pair *pair) {
     struct store_item item = fx_item_create(pair->fx, pair->id);
     if (pair->command == CREATE_OTHER) item.spec = "{}";
     if (pair->command == CREATE_OTHER) item.spec_len = 2;
-    enum store_verdict verdict = fx_ingest_one(pair->fx, item);
-    if (pair->from == N)
-        assert_int_equal(verdict, STORE_ACCEPTED);
-    else
-        assert_int_equal(verdict, pair->command == CREATE_OTHER ? STORE_REJECTED : STORE_DUPLICATE);
+    return answer_of(pair->fx, fx_ingest_one(pair->fx, item), pair->id);
 }
 
-static void cancel(struct pair *pair) {
-    static const enum store_verdict verdicts[] = {STORE_NOTED,    STORE_ACCEPTED, STORE_NOTED,
-                                                  STORE_REJECTED, STORE_REJECTED, STORE_DUPLICATE};
-    assert_int_equal(fx_cancel(pair->fx, pair->id), verdicts[pair->from]);
+static void set_mode(struct fx *fx, const char *model, enum store_mode mode) {
+    struct store_item item = fx_item_cancel(fx, "unused");
+    item.kind = STORE_ITEM_MODE;
+    item.job_id = NULL;
+    item.model = model;
+    item.mode = mode;
+    assert_int_equal(fx_ingest_one(fx, item), STORE_ACCEPTED);
 }
 
-/* The same result again is accepted again, because the first answer may have been lost; a result for another end is
- * not. */
-static void finish(struct pair *pair, enum store_outcome outcome, bool retryable) {
-    static const enum job_state ends[] = {C, F, X, NOT};
+static void enter_mode(struct fx *fx, enum mode mode) {
+    static const enum store_mode modes[] = {STORE_MODE_OPEN, STORE_MODE_PAUSED, STORE_MODE_DRAINING, STORE_MODE_PAUSED,
+                                            STORE_MODE_DRAINING};
+    bool all = mode == ALL_PAUSED || mode == ALL_DRAINING;
+    set_mode(fx, NULL, all ? modes[mode] : STORE_MODE_OPEN);
+    set_mode(fx, FX_MODEL, all ? STORE_MODE_OPEN : modes[mode]);
+}
+
+static const char *finish(struct pair *pair, enum store_outcome outcome, bool retryable) {
     struct store_finish finish = {
         .job_id = pair->id, .token = pair->job.token, .outcome = outcome, .doc = "{}", .doc_len = 2};
     finish.code = ERR_EXECUTION_FAILED;
     finish.retryable = retryable;
-    bool again = ends[outcome] == pair->from && pair->from != X; /* the cancelled one here never ran */
-    assert_int_equal(fx_finish_one(pair->fx, "w1", finish), pair->from == R || again);
+    return fx_finish_one(pair->fx, "w1", finish) ? NOTHING : STALE;
 }
 
 /* Sweeps until the deadline that the command is about has passed, or would have if there were one. */
@@ -148,44 +226,48 @@ static void sweep(struct pair *pair) {
         fx_redis(pair->fx, "HSET penstock:job:%s timeout_ms 300000", pair->id);
 }
 
-static void run(struct pair *pair) {
+static const char *run(struct pair *pair) {
     size_t lost;
     switch (pair->command) {
     case CREATE_SAME:
     case CREATE_OTHER:
-        create_again(pair);
-        break;
+        return create_again(pair);
     case CANCEL:
-        cancel(pair);
-        break;
+        return answer_of(pair->fx, fx_cancel(pair->fx, pair->id), pair->id);
+    case PAUSE:
+    case PAUSE_ALL:
+        set_mode(pair->fx, pair->command == PAUSE ? FX_MODEL : NULL, STORE_MODE_PAUSED);
+        return NOTHING;
+    case RESUME:
+    case RESUME_ALL:
+        set_mode(pair->fx, pair->command == RESUME ? FX_MODEL : NULL, STORE_MODE_OPEN);
+        return NOTHING;
+    case DRAIN:
+    case DRAIN_ALL:
+        set_mode(pair->fx, pair->command == DRAIN ? FX_MODEL : NULL, STORE_MODE_DRAINING);
+        return NOTHING;
     case CLAIM:
-        assert_int_equal(fx_claim(pair->fx, "w2", 1, FX_LEASE_MS).count, pair->from == Q);
-        break;
+        fx_claim(pair->fx, "w2", 1, FX_LEASE_MS);
+        return NOTHING;
     case FINISH_COMPLETED:
-        finish(pair, STORE_COMPLETED, false);
-        break;
+        return finish(pair, STORE_COMPLETED, false);
     case FINISH_FAILED:
-        finish(pair, STORE_FAILED, false);
-        break;
+        return finish(pair, STORE_FAILED, false);
     case FINISH_RETRYABLE:
-        finish(pair, STORE_FAILED, true);
-        break;
+        return finish(pair, STORE_FAILED, true);
     case FINISH_CANCELLED:
-        finish(pair, STORE_CANCELLED, false);
-        break;
+        return finish(pair, STORE_CANCELLED, false);
     case FINISH_RELEASED:
-        finish(pair, STORE_RELEASED, false);
-        break;
+        return finish(pair, STORE_RELEASED, false);
     case RENEW:
-        assert_int_equal(fx_renew(pair->fx, "w1", &pair->job), pair->from == R ? STORE_LEASE_HELD : STORE_LEASE_LOST);
-        break;
+        return fx_renew(pair->fx, "w1", &pair->job) == STORE_LEASE_HELD ? NOTHING : STALE;
     case LOST:
         assert_int_equal(store_worker_lost(pair->fx->st, "w1", &lost, &pair->fx->err), 0);
         assert_int_equal(lost, pair->from == R);
-        break;
+        return NOTHING;
     default:
         sweep(pair);
-        break;
+        return NOTHING;
     }
 }
 
@@ -211,22 +293,38 @@ static size_t transitions_of(struct fx *fx, const char *id) {
     return count;
 }
 
-static bool check_pair(struct pair *pair, bool seen[JOB_STATE_COUNT][JOB_STATE_COUNT]) {
+/* What became of the job, as the table words it: a state, if it made a transition; else the answer, if the record is as
+ * it was. */
+static const char *outcome(struct pair *pair, const char *before, size_t transitions, const char *answer,
+                           bool seen[JOB_STATE_COUNT][JOB_STATE_COUNT]) {
     struct fx *fx = pair->fx;
-    enum job_state want = expected[pair->command].to[pair->from];
-    bring_about(pair);
-    const char *before = comparable(fx, pair->id, pair->command);
-    size_t transitions = transitions_of(fx, pair->id);
-    run(pair);
     enum job_state got = fx_state(fx, pair->id);
     transitions = transitions_of(fx, pair->id) - transitions;
-    if (want == NOT || want == N) {
-        if (got != (want == N ? N : pair->from) || transitions != 0) return false;
-        return want == N || strcmp(before, comparable(fx, pair->id, pair->command)) == 0;
-    }
-    seen[pair->from][want] = true;
-    return got == want && transitions == 1 && job_may(pair->from, want) &&
-           fx_last_event(fx, pair->id)->from == pair->from;
+    if (transitions == 0 && got == N && pair->from != N) return job_state_name(N); /* forgotten */
+    if (transitions == 0)
+        return strcmp(before, comparable(fx, pair->id, pair->command)) == 0 ? answer
+                                                                            : "another record, without an event";
+    if (transitions > 1) return "several transitions";
+    const struct job_event *ev = fx_last_event(fx, pair->id);
+    if (!job_may(pair->from, got) || ev->from != pair->from || ev->to != got) return "a transition that cannot be";
+    seen[pair->from][got] = true;
+    return job_state_name(got);
+}
+
+static void check_pair(struct pair *pair, bool seen[JOB_STATE_COUNT][JOB_STATE_COUNT]) {
+    struct fx *fx = pair->fx;
+    char want[32];
+    const char *row = row_of(pair->command, pair->mode);
+    read_cell(row, pair->from, want);
+    bring_about(pair);
+    enter_mode(fx, pair->mode);
+    const char *before = comparable(fx, pair->id, pair->command);
+    size_t transitions = transitions_of(fx, pair->id);
+    const char *answer = run(pair), *got = outcome(pair, before, transitions, answer, seen);
+    if (strcmp(got, want) != 0)
+        fail_msg("%s, of a job that is %s (mode %d): \"%s\", not \"%s\" as %s says: now %s", row,
+                 job_state_name(pair->from), (int)pair->mode, got, want, DOCUMENT, fx_hash(fx, pair->id));
+    enter_mode(fx, OPEN);
 }
 
 /* Out of the way of the next pair. */
@@ -238,17 +336,16 @@ static void settle(struct fx *fx, const char *id) {
 }
 
 static void check_command(struct fx *fx, enum command command, bool seen[JOB_STATE_COUNT][JOB_STATE_COUNT]) {
-    for (enum job_state from = N; from < JOB_STATE_COUNT; from++) {
-        struct pair pair = {.fx = fx, .command = command, .from = from};
-        pair.id = arena_printf(&fx->arena, "job-%d-%s", (int)command, job_state_name(from));
-        if (!check_pair(&pair, seen))
-            fail_msg("%s of a job that is %s: now %s", expected[command].name, job_state_name(from),
-                     fx_hash(fx, pair.id));
-        settle(fx, pair.id);
-    }
+    for (enum mode mode = OPEN; mode < MODE_COUNT; mode++)
+        for (enum job_state from = N; from < JOB_STATE_COUNT; from++) {
+            struct pair pair = {.fx = fx, .command = command, .mode = mode, .from = from};
+            pair.id = arena_printf(&fx->arena, "job-%d-%d-%s", (int)command, (int)mode, job_state_name(from));
+            check_pair(&pair, seen);
+            settle(fx, pair.id);
+        }
 }
 
-static void test_store_every_state_meets_every_command_as_the_table_says(void **state) {
+static void test_store_every_state_meets_every_command_in_every_mode_as_the_table_says(void **state) {
     struct fx *fx = *state;
     bool seen[JOB_STATE_COUNT][JOB_STATE_COUNT] = {{false}};
     for (enum command command = 0; command < SWEEP_RETENTION; command++) check_command(fx, command, seen);
@@ -271,10 +368,38 @@ static void test_store_retention_forgets_ended_jobs_and_no_others(void **state) 
     check_command(fx, SWEEP_RETENTION, seen);
 }
 
+static void test_table_of_the_document_has_these_rows_and_columns_and_no_others(void **state) {
+    char *line = strstr(document, "\n| asked |");
+    assert_non_null(line);
+    char *save = NULL, *text = strdup(line + 1);
+    line = strtok_r(text, "\n", &save);
+    assert_string_equal(line, "| asked | `none` | `queued` | `running` | `completed` | `failed` | `cancelled` |");
+    assert_string_equal(strtok_r(NULL, "\n", &save), "|---|---|---|---|---|---|---|");
+    while ((line = strtok_r(NULL, "\n", &save)) && line[0] == '|') {
+        size_t len = strcspn(line + 2, "|") - 1, i = 0;
+        while (i < sizeof rows / sizeof rows[0] &&
+               (strlen(rows[i].row) != len || strncmp(rows[i].row, line + 2, len) != 0))
+            i++;
+        if (i == sizeof rows / sizeof rows[0]) fail_msg("nobody tests the row \"%.*s\"", (int)len, line + 2);
+    }
+    free(text);
+}
+
+static int group_setup(void **state) {
+    read_document();
+    return fx_group_setup(state);
+}
+
+static int group_teardown(void **state) {
+    free(document);
+    return fx_group_teardown(state);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        FX_TEST(test_store_every_state_meets_every_command_as_the_table_says),
+        FX_TEST(test_store_every_state_meets_every_command_in_every_mode_as_the_table_says),
         FX_TEST(test_store_retention_forgets_ended_jobs_and_no_others),
+        FX_TEST(test_table_of_the_document_has_these_rows_and_columns_and_no_others),
     };
-    return cmocka_run_group_tests(tests, fx_group_setup, fx_group_teardown);
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -2,7 +2,8 @@
 
 tests/vectors/command is run through src/wire by test_wire_vectors.c; this runs the same messages through
 schemas/job-command.schema.json; likewise tests/vectors/model-config, of test_model_config.c. The events and records in
-tests/vectors, which test_wire_event.c compares with what src/wire writes, must be valid by their schemas. Format and the meaning of "schema" in a vector: tests/vectors/README.md.
+tests/vectors, which test_wire_event.c compares with what src/wire writes, must be valid by their schemas. What
+schemas/asyncapi.yaml refers to exists, and its examples are valid. Format and the meaning of "schema" in a vector: tests/vectors/README.md.
 """
 import base64
 import copy
@@ -14,8 +15,9 @@ import sys
 
 try:
     import jsonschema
+    import yaml
 except ImportError:
-    print("SKIP: python3-jsonschema is not installed")
+    print("SKIP: python3-jsonschema or python3-yaml is not installed")
     sys.exit(77)
 
 ROOT = pathlib.Path(os.environ.get("PENSTOCK_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
@@ -145,6 +147,40 @@ def check_error_codes(schema):
             f"{set(schema['$defs']['error_code']['enum']) ^ set(table) or 'order'}"]
 
 
+def references(node):
+    """Every $ref below a node of asyncapi.yaml."""
+    if isinstance(node, dict):
+        yield from [node["$ref"]] if "$ref" in node else []
+        node = list(node.values())
+    for child in node if isinstance(node, list) else []:
+        yield from references(child)
+
+
+def leads_somewhere(document, reference):
+    if not reference.startswith("#/"):
+        return (ROOT / "schemas" / reference).is_file()
+    node = document
+    for name in reference[2:].split("/"):
+        node = node.get(name, {})
+    return bool(node)
+
+
+def check_asyncapi(commands):
+    document = yaml.safe_load((ROOT / "schemas/asyncapi.yaml").read_text())
+    problems = [f"asyncapi.yaml: {reference} leads nowhere" for reference in references(document)
+                if not leads_somewhere(document, reference)]
+    types = set()
+    for name, message in document["components"]["messages"].items():
+        for example in message.get("examples", []):
+            types.add(example["payload"]["type"])
+            problems += [f"asyncapi.yaml: {name}: {error.message}" for error in commands.iter_errors(example["payload"])]
+    if set(COMMAND_TYPES) != set(document["components"]["schemas"]["commandHeaders"]["properties"]["ce_type"]["enum"]):
+        problems.append("asyncapi.yaml: ce_type is not that of the commands")
+    if not set(COMMAND_TYPES.values()) >= types >= {"create", "cancel", "pause", "resume", "drain"}:
+        problems.append(f"asyncapi.yaml: examples of {sorted(types)} alone")
+    return problems
+
+
 def main():
     validators = load_schemas()
     problems, commands = check_folder("command", 150, validators["job-command.schema.json"], BLIND_CODES)
@@ -152,6 +188,7 @@ def main():
     problems += more
     problems += check_documents("event", validators["job-event.schema.json"])
     problems += check_documents("record", validators["job-record.schema.json"])
+    problems += check_asyncapi(validators["job-command.schema.json"])
     problems += check_error_codes(validators["job-event.schema.json"].schema)
     print("\n".join(problems) or f"{commands} commands and {configs} model configurations agree with their schemas")
     return 1 if problems else 0

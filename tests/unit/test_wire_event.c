@@ -25,9 +25,9 @@ static const char result[] =
 static const char envelope[] =
     "{\"code\":\"timeout\",\"hint\":\"raise timeout_ms, or give the model more workers\",\"message\":"
     "\"the run took longer than 5000 ms\",\"retryable\":false}";
-static const char refusal[] =
-    "{\"code\":\"key_mismatch\",\"hint\":\"the Kafka key must be the job_id, or be absent\",\"message\":"
-    "\"key: \\\"k\\\" is not the job_id \\\"j-1\\\"\",\"retryable\":false}";
+static const char refusal[] = "{\"code\":\"key_mismatch\",\"hint\":\"the Kafka key must be the job_id (of a mode: the "
+                              "model), or absent\",\"message\":"
+                              "\"key: \\\"k\\\" is not the job_id \\\"j-1\\\"\",\"retryable\":false}";
 
 #define AT        INT64_C(1790000000123)
 #define TRACE     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
