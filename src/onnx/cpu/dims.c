@@ -1,6 +1,9 @@
-/* Operators between shapes and values: Shape, Size and ConstantOfShape. The first two ask for no data at all, so that
- * what exporters compute from them (the arithmetic around Reshape, Expand and Slice) is known when a plan is made. */
+/* Operators between shapes and values: Shape, Size, ConstantOfShape and Range. The first two ask for no data at all, so
+ * that what exporters compute from them (the arithmetic around Reshape, Expand and Slice) is known when a plan is made.
+ */
 #include "cpu_internal.h"
+
+#include <math.h>
 
 /* --- Shape and Size ---------------------------------------------------------------------------------------------- */
 
@@ -60,5 +63,70 @@ OP_RUN(constant_of_shape) {
     memset(out->data, 0, out->size_bytes);
     for (size_t at = 0; value && at < out->size_bytes; at += size)
         memcpy((char *)out->data + at, value->tensor.data, size);
+    return 0;
+}
+
+/* --- Range ------------------------------------------------------------------------------------------------------- */
+
+static bool is_one(const struct tensor *x, enum datatype datatype) {
+    return x->datatype == datatype && onnx__count(x) == 1;
+}
+
+/* How many steps of `delta` lie before the limit. In floating point as ONNX has it: ceil((limit - start) / delta). */
+static double float_steps(double start, double limit, double delta) {
+    double steps = ceil((limit - start) / delta);
+    return steps > 0 ? steps : 0; /* no number counts as none */
+}
+
+/* In unsigned numbers, where no distance overflows. */
+static uint64_t int_steps(int64_t start, int64_t limit, int64_t delta) {
+    uint64_t stride = delta > 0 ? (uint64_t)delta : 0 - (uint64_t)delta;
+    if (delta > 0 ? start >= limit : start <= limit) return 0;
+    uint64_t distance = delta > 0 ? (uint64_t)limit - (uint64_t)start : (uint64_t)start - (uint64_t)limit;
+    return (distance - 1) / stride + 1;
+}
+
+#define VALUE(type, i) (*(const type *)step->in[i]->data)
+
+OP_INFER(range) {
+    enum datatype datatype = step->in[0]->datatype;
+    double steps;
+    for (int i = 0; i < 3; i++)
+        if (!is_one(step->in[i], datatype)) return onnx__step_refuse(step, err, "its inputs are not three numbers");
+    if (datatype == DATATYPE_FP32)
+        steps = float_steps((double)VALUE(float, 0), (double)VALUE(float, 1), (double)VALUE(float, 2));
+    else if (datatype == DATATYPE_FP64)
+        steps = float_steps(VALUE(double, 0), VALUE(double, 1), VALUE(double, 2));
+    else if (datatype == DATATYPE_INT32)
+        steps =
+            VALUE(int32_t, 2) ? (double)int_steps(VALUE(int32_t, 0), VALUE(int32_t, 1), VALUE(int32_t, 2)) : INFINITY;
+    else
+        steps =
+            VALUE(int64_t, 2) ? (double)int_steps(VALUE(int64_t, 0), VALUE(int64_t, 1), VALUE(int64_t, 2)) : INFINITY;
+    if (!(steps < 1e12)) return onnx__step_refuse(step, err, "the range has no end, or one that is too far");
+    onnx__shape_set(step->out[0], datatype, 1, (int64_t[]){(int64_t)steps});
+    return 0;
+}
+
+#define FILL(type, wide)                                                                                               \
+    for (int64_t i = 0; i < count; i++)                                                                                \
+    ((type *)step->out[0]->data)[i] = (type)((wide)VALUE(type, 0) + (wide)i * (wide)VALUE(type, 2))
+
+OP_RUN(range) {
+    int64_t count = step->out[0]->shape[0];
+    switch (step->out[0]->datatype) {
+    case DATATYPE_FP32:
+        FILL(float, float);
+        break;
+    case DATATYPE_FP64:
+        FILL(double, double);
+        break;
+    case DATATYPE_INT32:
+        FILL(int32_t, uint32_t);
+        break;
+    default:
+        FILL(int64_t, uint64_t);
+        break;
+    }
     return 0;
 }
