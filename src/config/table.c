@@ -38,7 +38,7 @@ const size_t config__section_count = sizeof config__sections / sizeof config__se
 const struct config_setting config__table[] = {
     STRING("bus.commands_topic", "penstock.commands", "Topic that job commands are read from."),
     STRING("bus.control_topic", "penstock.control",
-           "Topic for cancel commands, apart from the backlog of the command topic."),
+           "Topic for what must not wait behind the backlog of the command topic: cancels, pause, resume, drain."),
     STRING("bus.events_topic", "penstock.events", "Topic that every transition of every job is published to."),
     STRING("bus.dlq_topic", "penstock.commands.dlq",
            "Dead-letter topic: refused commands, with the reason and where they stood."),
