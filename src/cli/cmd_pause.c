@@ -20,7 +20,7 @@ const char cmd_pause_help[] =
     "cancels and timeouts go on. `penstock resume` undoes it.\n"
     "\n"
     "  --reason TEXT   for people; `penstock queues` shows it\n"
-    "  --wait          wait until it is in force\n"
+    "  --wait          wait until it is in force, and print how many jobs there are\n"
     "  --timeout MS    with --wait: no longer than this (default 60000)\n"
     "\n"
     "Examples:\n"
@@ -33,7 +33,7 @@ const char cmd_resume_help[] =
     "Ends a pause or a drain: of the model, or of everything without MODEL. A model that was paused or drained by\n"
     "name stays so when everything is resumed, and the other way round.\n"
     "\n"
-    "  --wait          wait until it is in force\n"
+    "  --wait          wait until it is in force, and print how many jobs there are\n"
     "  --timeout MS    with --wait: no longer than this (default 60000)\n"
     "\n"
     "Examples:\n"
@@ -77,11 +77,12 @@ static int build(const struct order *order, struct buf *ret, struct err *err) {
     return rc;
 }
 
+/* An empty key for everything, not none: so that such commands keep their order on a topic of several partitions. */
 static int send(struct cli_context *ctx, const struct order *order, const struct buf *value, struct err *err) {
     struct cli_producer producer = {0};
     struct bus_out msg = {.topic = config_string(ctx->cfg, "bus.control_topic"),
                           .partition = -1,
-                          .key = order->model,
+                          .key = order->model ? order->model : "",
                           .key_len = order->model ? strlen(order->model) : 0,
                           .value = value->data,
                           .value_len = value->len};
@@ -118,8 +119,32 @@ static bool is_in_force(const struct order *order, const struct store_mode_view 
     return order->type != WIRE_COMMAND_DRAIN || view->queued + view->running == 0;
 }
 
+static void draw(const struct cli_context *ctx, const struct order *order, const struct store_mode_view *view) {
+    if (!ctx->terminal || ctx->quiet || order->type != WIRE_COMMAND_DRAIN) return;
+    fprintf(stderr, "\r%s: %" PRId64 " queued, %" PRId64 " running\033[K", name_of(order), view->queued, view->running);
+}
+
+static void undraw(const struct cli_context *ctx, const struct order *order) {
+    if (ctx->terminal && !ctx->quiet && order->type == WIRE_COMMAND_DRAIN) fputs("\r\033[K", stderr);
+}
+
+static void print_view(const struct cli_context *ctx, const struct order *order, const struct store_mode_view *view) {
+    struct buf out = {0};
+    if (!ctx->json) {
+        printf("%s is %s: %" PRId64 " queued, %" PRId64 " running\n", name_of(order), words[view->mode], view->queued,
+               view->running);
+        return;
+    }
+    wire_json_string(order->model ? order->model : "*", order->model ? strlen(order->model) : 1, &out);
+    printf("{\"model\":%s,\"mode\":\"%s\"", out.data, view->mode == STORE_MODE_OPEN ? "open" : words[view->mode]);
+    buf_reset(&out);
+    wire_json_string(view->reason, strlen(view->reason), &out);
+    printf(",\"reason\":%s,\"queued\":%" PRId64 ",\"running\":%" PRId64 "}\n", out.data, view->queued, view->running);
+    buf_done(&out);
+}
+
 /* Redis may be away for a moment; only when it stays away does waiting fail. */
-static int wait_until_in_force(struct store *st, const struct order *order, struct err *err) {
+static int wait_until_in_force(struct cli_context *ctx, struct store *st, const struct order *order, struct err *err) {
     int64_t start = clock_mono_ms(&clock_system), last_answer = start;
     struct store_mode_view view = {.mode = STORE_MODE_OPEN};
     struct arena arena;
@@ -130,6 +155,7 @@ static int wait_until_in_force(struct store *st, const struct order *order, stru
         rc = store_mode_get(st, order->model, &arena, &view, err);
         int64_t now = clock_mono_ms(&clock_system);
         if (rc == 0 && is_in_force(order, &view)) break;
+        if (rc == 0) draw(ctx, order, &view);
         if (rc == 0)
             last_answer = now;
         else if (err->class != ERR_CLASS_RETRY || now - last_answer > GIVE_UP_MS)
@@ -140,6 +166,8 @@ static int wait_until_in_force(struct store *st, const struct order *order, stru
         }
         loop_sleep(POLL_MS);
     }
+    undraw(ctx, order);
+    if (rc == 0) print_view(ctx, order, &view);
     arena_done(&arena);
     return rc;
 }
@@ -153,7 +181,7 @@ static int carry_out(struct cli_context *ctx, const struct order *order, struct 
     int rc = build(order, &value, err);
     if (rc == 0) rc = send(ctx, order, &value, err);
     if (rc == 0 && order->wait) rc = cli__open_store(ctx, &st, err);
-    if (rc == 0 && order->wait) rc = wait_until_in_force(st, order, err);
+    if (rc == 0 && order->wait) rc = wait_until_in_force(ctx, st, order, err);
     store_free(st);
     buf_done(&value);
     return rc;

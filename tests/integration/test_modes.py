@@ -40,7 +40,9 @@ class Modes(unittest.TestCase):
         held = ["held-1", "held-2", "held-3"]
         self.house.produce([flow.create("long", "solo", fake_latency_ms=1500)])
         self.house.wait_state("long", "running")
-        self.call("pause", "solo", "--reason", "new weights", "--wait")
+        done = self.call("pause", "solo", "--reason", "new weights", "--wait", "--json")
+        self.assertEqual(json.loads(done.stdout), {"model": "solo", "mode": "paused", "reason": "new weights", "queued": 0,
+                                                   "running": 1})
         self.assertEqual(self.policy(), {"mode:solo": "paused", "reason:solo": "new weights"})
         self.house.produce([flow.create(job_id, "solo") for job_id in held])
         self.run_one("other")
@@ -98,7 +100,8 @@ class Modes(unittest.TestCase):
     def test_everything_drains_to_nothing_and_new_commands_wait(self):
         self.house.produce([flow.create(f"old-{n}", "solo", fake_latency_ms=100) for n in range(4)])
         self.house.wait_state("old-0", "running")
-        self.call("drain", "--wait", "--reason", "upgrade")
+        done = self.call("drain", "--wait", "--reason", "upgrade")
+        self.assertEqual(done.stdout, "everything is draining: 0 queued, 0 running\n")
         self.assertEqual((self.house.count("queued"), self.house.count("running"), self.house.count("completed")), (0, 0, 4))
         self.serve.wait_log(r"commands is paused: everything drains")
         self.house.produce([flow.create("new")])
