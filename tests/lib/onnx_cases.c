@@ -160,6 +160,40 @@ static void add_names(struct buf *to, int number, const char *names) {
     }
 }
 
+enum { ATTR_TYPE_FLOAT = 1, ATTR_TYPE_INT = 2, ATTR_TYPE_STRING = 3, ATTR_TYPE_INTS = 7 };
+
+/* `value` is the message so far, with the value's own field. */
+static void add_attr(struct onnx_builder *b, const char *name, uint64_t type, struct buf *value) {
+    onnx_build_field_bytes(value, 1, name, strlen(name));
+    onnx_build_field_int(value, 20, type);
+    add_message(&b->attrs, 5, value);
+}
+
+void onnx_build_int(struct onnx_builder *b, const char *name, int64_t value) {
+    struct buf attr = {0};
+    onnx_build_field_int(&attr, 3, (uint64_t)value);
+    add_attr(b, name, ATTR_TYPE_INT, &attr);
+}
+
+void onnx_build_ints(struct onnx_builder *b, const char *name, size_t count, const int64_t *values) {
+    struct buf attr = {0};
+    for (size_t i = 0; i < count; i++) onnx_build_field_int(&attr, 8, (uint64_t)values[i]);
+    add_attr(b, name, ATTR_TYPE_INTS, &attr);
+}
+
+void onnx_build_float(struct onnx_builder *b, const char *name, float value) {
+    struct buf attr = {0};
+    onnx_build_varint(&attr, 2 << 3 | 5);
+    buf_append(&attr, &value, sizeof value);
+    add_attr(b, name, ATTR_TYPE_FLOAT, &attr);
+}
+
+void onnx_build_string(struct onnx_builder *b, const char *name, const char *value) {
+    struct buf attr = {0};
+    onnx_build_field_bytes(&attr, 4, value, strlen(value));
+    add_attr(b, name, ATTR_TYPE_STRING, &attr);
+}
+
 void onnx_build_node(struct onnx_builder *b, const char *op_type, const char *name, const char *inputs,
                      const char *outputs) {
     struct buf node = {0};
@@ -167,6 +201,8 @@ void onnx_build_node(struct onnx_builder *b, const char *op_type, const char *na
     add_names(&node, 2, outputs);
     onnx_build_field_bytes(&node, 3, name, strlen(name));
     onnx_build_field_bytes(&node, 4, op_type, strlen(op_type));
+    if (b->attrs.len) buf_append(&node, b->attrs.data, b->attrs.len);
+    buf_done(&b->attrs);
     add_message(&b->graph, 1, &node);
 }
 

@@ -28,15 +28,23 @@ int onnx_case_compare(const struct tensor *have, const struct tensor *want, doub
 #define ONNX_BUILD_INPUT  11
 #define ONNX_BUILD_OUTPUT 12
 #define ONNX_TYPE_FLOAT   1
+#define ONNX_TYPE_INT32   6
 #define ONNX_TYPE_INT64   7
 
 struct onnx_builder {
     struct buf graph;
+    struct buf attrs; /* of the node that comes next */
 };
 
 void onnx_build_varint(struct buf *buf, uint64_t value);
 void onnx_build_field_int(struct buf *buf, int number, uint64_t value);
 void onnx_build_field_bytes(struct buf *buf, int number, const void *bytes, size_t len);
+
+/* Attributes of the node that is built next. */
+void onnx_build_int(struct onnx_builder *b, const char *name, int64_t value);
+void onnx_build_ints(struct onnx_builder *b, const char *name, size_t count, const int64_t *values);
+void onnx_build_float(struct onnx_builder *b, const char *name, float value);
+void onnx_build_string(struct onnx_builder *b, const char *name, const char *value);
 
 /* Names are comma separated; an empty one is an input left out. */
 void onnx_build_node(struct onnx_builder *b, const char *op_type, const char *name, const char *inputs,
