@@ -208,7 +208,7 @@ class Cli(unittest.TestCase):
 
     def test_dead_kafka_is_3_with_a_hint(self):
         port = pt.free_port()
-        self.dead([("submit", "--model", "echo"), ("cancel", "x"), ("events", "--from-beginning"), ("verify",)],
+        self.dead([("submit", "--model", "echo"), ("cancel", "x"), ("pause", "x"), ("events", "--from-beginning"), ("verify",)],
                   [f"kafka.bootstrap.servers=127.0.0.1:{port}", "kafka.message.timeout.ms=2000"], f"127.0.0.1:{port}")
 
     def test_dead_redis_is_3_with_a_hint(self):

@@ -387,6 +387,74 @@ static void test_cancel_that_was_encoded_decodes_to_itself(void **state) {
     arena_done(&arena);
 }
 
+static void test_mode_that_was_encoded_decodes_to_itself(void **state) {
+    static const enum wire_command_type types[] = {WIRE_COMMAND_PAUSE, WIRE_COMMAND_RESUME, WIRE_COMMAND_DRAIN};
+    struct buf out = {0};
+    struct arena arena;
+    struct job_command cmd;
+    struct err err;
+    arena_init(&arena);
+    for (size_t i = 0; i < LENGTH(types); i++) {
+        buf_reset(&out);
+        wire_command_encode_mode(types[i], "digits", "new \"weights\"", &out);
+        assert_int_equal(decode(out.data, &arena, &cmd, &err), 0);
+        assert_int_equal(cmd.type, types[i]);
+        assert_string_equal(cmd.model, "digits");
+        assert_string_equal(cmd.reason, "new \"weights\"");
+        assert_null(cmd.job_id);
+        assert_null(cmd.spec);
+    }
+    buf_reset(&out);
+    wire_command_encode_mode(WIRE_COMMAND_DRAIN, NULL, NULL, &out);
+    assert_string_equal(out.data, "{\"type\":\"drain\"}");
+    assert_int_equal(decode(out.data, &arena, &cmd, &err), 0);
+    assert_null(cmd.model);
+    assert_null(cmd.reason);
+    buf_done(&out);
+    arena_done(&arena);
+}
+
+static struct job_command decoded(const char *text, struct arena *arena) {
+    struct job_command cmd;
+    struct err err;
+    if (decode(text, arena, &cmd, &err) != 0) fail_msg("%s: %s", text, err.msg);
+    return cmd;
+}
+
+static void test_signature_is_of_version_names_datatypes_and_shapes_and_not_of_values(void **state) {
+#define JOB(more) "{\"type\":\"create\",\"job_id\":\"j\",\"model\":\"m\"" more "}"
+#define INPUT(name, datatype, shape, data)                                                                             \
+    "{\"name\":\"" name "\",\"datatype\":\"" datatype "\",\"shape\":" shape ",\"data\":" data "}"
+    static const char *const differ[] = {
+        JOB(""),
+        JOB(",\"model_version\":\"1\""),
+        JOB(",\"inputs\":[" INPUT("a", "INT8", "[2]", "[1,2]") "]"),
+        JOB(",\"inputs\":[" INPUT("b", "INT8", "[2]", "[1,2]") "]"),
+        JOB(",\"inputs\":[" INPUT("a", "INT16", "[2]", "[1,2]") "]"),
+        JOB(",\"inputs\":[" INPUT("a", "INT8", "[2,1]", "[1,2]") "]"),
+        JOB(",\"inputs\":[" INPUT("a", "INT8", "[1,2]", "[1,2]") "]"),
+        JOB(",\"inputs\":[" INPUT("a", "INT8", "[1]", "[1]") "]"),
+        JOB(",\"inputs\":[" INPUT("a", "INT8", "[2]", "[1,2]") "," INPUT("b", "INT8", "[2]", "[1,2]") "]"),
+        JOB(",\"inputs\":[" INPUT("b", "INT8", "[2]", "[1,2]") "," INPUT("a", "INT8", "[2]", "[1,2]") "]"),
+        JOB(",\"model_version\":\"1\",\"inputs\":[" INPUT("2a", "INT8", "[2]", "[1,2]") "]"),
+        JOB(",\"model_version\":\"12\",\"inputs\":[" INPUT("a", "INT8", "[2]", "[1,2]") "]"),
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < LENGTH(differ); i++) {
+        const char *mine = decoded(differ[i], &arena).signature;
+        assert_int_equal(strspn(mine, "0123456789abcdef"), 16);
+        assert_int_equal(strlen(mine), 16);
+        for (size_t k = 0; k < i; k++) assert_string_not_equal(mine, decoded(differ[k], &arena).signature);
+    }
+    const char *same = JOB(",\"priority\":9,\"labels\":{\"x\":\"y\"},\"parameters\":{\"p\":1},\"inputs\":[" INPUT(
+        "a", "INT8", "[2]", "[3,4]") "]");
+    assert_string_equal(decoded(same, &arena).signature, decoded(differ[2], &arena).signature);
+#undef JOB
+#undef INPUT
+    arena_done(&arena);
+}
+
 static void test_command_defaults_are_as_the_header_says(void **state) {
     struct arena arena;
     struct job_command cmd;
@@ -480,6 +548,8 @@ int main(void) {
         cmocka_unit_test(test_spec_of_many_members_in_any_order_is_the_same),
         cmocka_unit_test(test_command_of_a_megabyte_takes_bounded_memory_and_leaves_none),
         cmocka_unit_test(test_cancel_that_was_encoded_decodes_to_itself),
+        cmocka_unit_test(test_mode_that_was_encoded_decodes_to_itself),
+        cmocka_unit_test(test_signature_is_of_version_names_datatypes_and_shapes_and_not_of_values),
         cmocka_unit_test(test_command_defaults_are_as_the_header_says),
         cmocka_unit_test(test_object_merge_sets_and_replaces_members),
         cmocka_unit_test(test_model_config_reads_tritons_knobs),
