@@ -1,7 +1,11 @@
-/* ConvTranspose: Conv's walk in the other direction. For each image and group one BLAS call multiplies the weights,
+/* ConvTranspose and Col2Im.
+ *
+ * ConvTranspose is Conv's walk in the other direction. For each image and group one BLAS call multiplies the weights,
  * transposed, with the input; that gives the columns that Conv's im2col would have made of the output, and they are
- * added where their windows lie in it, on top of the bias. */
+ * added where their windows lie in it, on top of the bias. Col2Im is that last part alone. */
 #include "cpu_internal.h"
+
+/* --- ConvTranspose ----------------------------------------------------------------------------------------------- */
 
 struct conv_transpose {
     struct onnx__window win; /* in: the output; out: the input's positions */
@@ -68,13 +72,12 @@ static void fold_row(const struct onnx__window *win, const float *row, const int
     }
 }
 
-static void fold(const struct conv_transpose *ct, const float *columns, float *image) {
-    const struct onnx__window *win = &ct->win;
-    int64_t plane = onnx__volume(win->in), at[3];
-    for (int64_t channel = 0; channel < ct->group_channels; channel++, image += plane)
+static void fold(const struct onnx__window *win, int64_t channels, const float *columns, float *image) {
+    int64_t plane = onnx__volume(win->in), positions = onnx__volume(win->out), at[3];
+    for (int64_t channel = 0; channel < channels; channel++, image += plane)
         for (at[0] = 0; at[0] < win->kernel[0]; at[0]++)
             for (at[1] = 0; at[1] < win->kernel[1]; at[1]++)
-                for (at[2] = 0; at[2] < win->kernel[2]; at[2]++, columns += ct->gemm.n)
+                for (at[2] = 0; at[2] < win->kernel[2]; at[2]++, columns += positions)
                     fold_row(win, columns, at, image);
 }
 
@@ -93,7 +96,56 @@ OP_RUN(conv_transpose) {
         for (int64_t group = 0; group < ct.groups; group++, x += in_size, y += ct.group_channels * plane) {
             onnx__gemm_call(&ct.gemm, onnx__floats(step, 1) + group * ct.gemm.k * ct.gemm.m, x, step->scratch);
             fill_bias(onnx__step_in(step, 2), group * ct.group_channels, ct.group_channels, plane, y);
-            fold(&ct, step->scratch, y);
+            fold(&ct.win, ct.group_channels, step->scratch, y);
         }
+    return 0;
+}
+
+/* --- Col2Im ------------------------------------------------------------------------------------------------------ */
+
+/* The window of a convolution over the image, whose positions are the input's columns. */
+static int col2im_read(const struct onnx__step *step, struct onnx__window *win, struct tensor *image, int64_t *channels,
+                       struct err *err) {
+    const struct tensor *x = step->in[0];
+    struct onnx__ints shape, block;
+    int64_t kernel[3], volume = 1;
+    if (onnx__step_ints(step, NULL, 1, &shape, err) != 0 || onnx__step_ints(step, NULL, 2, &block, err) != 0) return -1;
+    if (x->rank != 3 || shape.count < 1 || shape.count > 3 || block.count != shape.count)
+        return onnx__step_refuse(step, err, "the input, the image or the block has a wrong number of dimensions");
+    *image = (struct tensor){.datatype = x->datatype, .rank = 2 + (int)shape.count, .shape = {x->shape[0], 0}};
+    for (size_t i = 0; i < shape.count; i++) {
+        image->shape[2 + i] = onnx__ints_at(&shape, i);
+        kernel[i] = onnx__ints_at(&block, i);
+        if (image->shape[2 + i] < 0 || kernel[i] < 1 || __builtin_mul_overflow(volume, kernel[i], &volume))
+            return onnx__step_refuse(step, err, "a dimension of the image or the block is out of range");
+    }
+    if (onnx__window_read(step, image, kernel, false, win, err) != 0) return -1;
+    struct tensor positions = {.datatype = DATATYPE_UINT8, .rank = 3, .shape = {win->out[0], win->out[1], win->out[2]}};
+    size_t count;
+    if (!onnx__shape_fits(&positions, &count) || (int64_t)count != x->shape[2] || x->shape[1] % volume != 0)
+        return onnx__step_refuse(step, err, "the columns do not fit the image and the block");
+    *channels = image->shape[1] = x->shape[1] / volume;
+    return 0;
+}
+
+OP_INFER(col2im) {
+    struct onnx__window win;
+    struct tensor image;
+    int64_t channels;
+    if (col2im_read(step, &win, &image, &channels, err) != 0) return -1;
+    onnx__shape_like(step->out[0], &image);
+    return 0;
+}
+
+OP_RUN(col2im) {
+    struct onnx__window win;
+    struct tensor image;
+    int64_t channels;
+    if (col2im_read(step, &win, &image, &channels, err) != 0) return -1;
+    memset(step->out[0]->data, 0, step->out[0]->size_bytes);
+    int64_t columns = step->in[0]->shape[1] * step->in[0]->shape[2];
+    for (int64_t i = 0; i < image.shape[0]; i++)
+        fold(&win, channels, onnx__floats(step, 0) + i * columns,
+             onnx__out_floats(step) + i * channels * onnx__volume(win.in));
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Operators that make a tensor larger: Expand, Tile and Pad. */
+/* Operators that make a tensor larger: Expand, Tile, Pad; and CenterCropPad, which is a Pad that also cuts. */
 #include "cpu_internal.h"
 
 #include <inttypes.h>
@@ -174,23 +174,72 @@ static const char *pad_find_row(const struct pad *pad, const struct onnx__step *
     return row;
 }
 
-OP_RUN(pad) {
-    const struct tensor *x = step->in[0], *out = step->out[0], *value = onnx__step_in(step, 2);
+static void run_pad(const struct onnx__step *step, const struct pad *pad, const char *constant) {
+    const struct tensor *x = step->in[0], *out = step->out[0];
     size_t size = datatype_size(x->datatype);
-    char constant[8] = {0};
-    struct pad pad;
-    if (pad_read(step, &pad, err) != 0) return -1;
-    if (onnx__count(out) == 0) return 0;
-    float number = onnx__step_float(step, "value", 0);
-    if (value) memcpy(constant, value->data, size);
-    if (step->opset < 11 && x->datatype == DATATYPE_FP32) memcpy(constant, &number, size);
+    if (onnx__count(out) == 0) return;
     if (x->rank == 0) {
         memcpy(out->data, x->data, size);
-        return 0;
+        return;
     }
     int64_t count = out->shape[out->rank - 1], rows = onnx__shape_product(out, 0, out->rank - 1);
     char *to = out->data;
     for (int64_t i = 0; i < rows; i++, to += (size_t)count * size)
-        pad_row(&pad, x, pad_find_row(&pad, step, i), constant, size, count, to);
+        pad_row(pad, x, pad_find_row(pad, step, i), constant, size, count, to);
+}
+
+OP_RUN(pad) {
+    const struct tensor *x = step->in[0], *value = onnx__step_in(step, 2);
+    size_t size = datatype_size(x->datatype);
+    float number = onnx__step_float(step, "value", 0);
+    char constant[8] = {0};
+    struct pad pad;
+    if (pad_read(step, &pad, err) != 0) return -1;
+    if (value) memcpy(constant, value->data, size);
+    if (step->opset < 11 && x->datatype == DATATYPE_FP32) memcpy(constant, &number, size);
+    run_pad(step, &pad, constant);
+    return 0;
+}
+
+/* --- CenterCropPad ----------------------------------------------------------------------------------------------- */
+
+/* Half of what is too much or too little on each side, an odd one at the end. */
+static int center_read(const struct onnx__step *step, struct pad *ret, struct err *err) {
+    struct onnx__ints shape, axes;
+    int rank = step->in[0]->rank;
+    if (onnx__step_ints(step, NULL, 1, &shape, err) != 0 || onnx__step_ints(step, "axes", -1, &axes, err) != 0)
+        return -1;
+    *ret = (struct pad){0};
+    if (shape.count != (axes.given ? axes.count : (size_t)rank))
+        return onnx__step_refuse(step, err, "the shape is not one number for each axis");
+    unsigned seen = 0;
+    for (size_t i = 0; i < shape.count; i++) {
+        int axis = (int)i;
+        int64_t want = onnx__ints_at(&shape, i);
+        if (axes.given && onnx__step_axis(step, onnx__ints_at(&axes, i), rank, &axis, err) != 0) return -1;
+        if (seen >> axis & 1) return onnx__step_refuse(step, err, "axis %d is named twice", axis);
+        if (want < 0 || want > MAX_PAD)
+            return onnx__step_refuse(step, err, "a dimension of %" PRId64 " is out of range", want);
+        seen |= 1u << axis;
+        int64_t more = want - step->in[0]->shape[axis];
+        ret->begin[axis] = more / 2; /* towards 0, for cuts too */
+        ret->end[axis] = more - more / 2;
+    }
+    return 0;
+}
+
+OP_INFER(center_crop_pad) {
+    struct pad pad;
+    if (center_read(step, &pad, err) != 0) return -1;
+    onnx__shape_like(step->out[0], step->in[0]);
+    for (int i = 0; i < step->in[0]->rank; i++) step->out[0]->shape[i] += pad.begin[i] + pad.end[i];
+    return 0;
+}
+
+OP_RUN(center_crop_pad) {
+    static const char zeros[8];
+    struct pad pad;
+    if (center_read(step, &pad, err) != 0) return -1;
+    run_pad(step, &pad, zeros);
     return 0;
 }
