@@ -133,6 +133,7 @@ static int einsum_read(const struct onnx__step *step, struct einsum *ein, struct
         return -1;
     if (*at) return onnx__step_refuse(step, err, "the equation cannot be read");
     if (number_indices(step, ein, &out, uses, numbers, err) != 0) return -1;
+    ein->index_count += ein->index_count == ein->out_rank; /* nothing is summed over: an index that has one value */
     for (int i = 0; i < MAX_INDICES; i++) ein->dims[i] = 1;
     for (size_t i = 0; i < step->in_count; i++)
         if (lay_input(step, ein, i, &terms[i], numbers, err) != 0) return -1;
@@ -157,20 +158,24 @@ static bool advance(const struct einsum *ein, size_t inputs, int from, int to, i
     return false;
 }
 
-/* Integers are summed as unsigned ones, which wrap around. */
+/* The last index that is summed over is the inner loop. Integers are summed as unsigned ones, which wrap around. */
 #define SUM(type, wide)                                                                                                \
     do {                                                                                                               \
         wide sum = 0;                                                                                                  \
         do {                                                                                                           \
-            wide product = 1;                                                                                          \
-            for (size_t n = 0; n < step->in_count; n++) product *= (wide)((const type *)step->in[n]->data)[places[n]]; \
-            sum += product;                                                                                            \
-        } while (advance(ein, step->in_count, ein->out_rank, ein->index_count, index, places));                        \
+            for (int64_t k = 0; k < ein->dims[last]; k++) {                                                            \
+                wide product = 1;                                                                                      \
+                for (size_t n = 0; n < step->in_count; n++)                                                            \
+                    product *= (wide)((const type *)step->in[n]->data)[places[n] + k * ein->strides[n][last]];         \
+                sum += product;                                                                                        \
+            }                                                                                                          \
+        } while (advance(ein, step->in_count, ein->out_rank, last, index, places));                                    \
         ((type *)step->out[0]->data)[at] = (type)sum;                                                                  \
     } while (0)
 
 static void sum_element(const struct onnx__step *step, const struct einsum *ein, int64_t *index, int64_t *places,
                         int64_t at) {
+    int last = ein->index_count - 1;
     switch (step->out[0]->datatype) {
     case DATATYPE_FP32:
         SUM(float, double);
