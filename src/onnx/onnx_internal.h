@@ -153,8 +153,9 @@ const struct onnx__op *onnx__op_find(const char *op_type); /* cpu/ops.c */
 /* step.c: what operators share */
 int onnx__node_fail(const struct onnx__node *node, enum err_code code, struct err *err, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
-#define onnx__step_refuse(step, err, ...) onnx__node_fail((step)->node, ERR_UNSUPPORTED_MODEL, err, __VA_ARGS__)
-#define onnx__step_fail(step, err, ...)   onnx__node_fail((step)->node, ERR_EXECUTION_FAILED, err, __VA_ARGS__)
+/* -1, spelled out: the compiler must see that whoever asks goes no further. */
+#define onnx__step_refuse(step, err, ...) (onnx__node_fail((step)->node, ERR_UNSUPPORTED_MODEL, err, __VA_ARGS__), -1)
+#define onnx__step_fail(step, err, ...)   (onnx__node_fail((step)->node, ERR_EXECUTION_FAILED, err, __VA_ARGS__), -1)
 const struct onnx__attr *onnx__step_attr(const struct onnx__step *step, const char *name, enum onnx__attr_kind kind);
 int64_t onnx__step_int(const struct onnx__step *step, const char *name, int64_t fallback);
 float onnx__step_float(const struct onnx__step *step, const char *name, float fallback);
