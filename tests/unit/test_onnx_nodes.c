@@ -2,8 +2,9 @@
  * networks that PyTorch once exported, which are older opsets.
  *
  * A folder takes part when all its nodes are operators of ours. It must pass, or stand in the list below with the
- * reason why it is refused; then it must be refused with exactly that. Tolerance: rtol 1e-3, atol 1e-5, which is what
- * ONNX's own runner uses (1e-3, 1e-7) but for sums near zero, where the order of addition in BLAS shows. */
+ * reason why it is refused; then it must be refused with exactly that. PENSTOCK_ONNX_TEST_DATA names another copy.
+ * Tolerance: rtol 1e-3, atol 1e-5, which is what ONNX's own runner uses (1e-3, 1e-7) but for sums near zero, where the
+ * order of addition in BLAS shows. */
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>

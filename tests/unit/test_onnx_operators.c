@@ -339,6 +339,86 @@ static void test_conv_transpose_cuts_what_output_shape_leaves_over(void **state)
     }
 }
 
+/* --- windows and places ------------------------------------------------------------------------------------------ */
+
+static void test_center_crop_pad_takes_from_the_middle_and_adds_around_it(void **state) {
+    struct net net = {0};
+    give(&net, 2, DIMS(2, 4), one_to_eight);
+    INTS(&net, "shape", 5, 1);
+    onnx_build_node(&net.b, "CenterCropPad", "n", "x,shape", "y");
+    gives(&net, 18, 2, DIMS(5, 1), FLOATS(0, 2, 6, 0, 0));
+}
+
+/* Four windows of 2 cover 5 elements with stride 1: what lies in two of them adds up. With stride 2 there are two. */
+static void test_col2im_adds_where_windows_overlap(void **state) {
+    struct net net = {0};
+    give(&net, 3, DIMS(1, 2, 4), one_to_eight);
+    INTS(&net, "image", 5);
+    INTS(&net, "block", 2);
+    onnx_build_node(&net.b, "Col2Im", "n", "x,image,block", "y");
+    gives(&net, 18, 3, DIMS(1, 1, 5), FLOATS(1, 2 + 5, 3 + 6, 4 + 7, 8));
+    struct net wrong = {0};
+    give(&wrong, 3, DIMS(1, 2, 4), one_to_eight);
+    INTS(&wrong, "image", 5);
+    INTS(&wrong, "block", 2);
+    ATTR_INTS_OF(&wrong, "strides", 2);
+    onnx_build_node(&wrong.b, "Col2Im", "n", "x,image,block", "y");
+    refused(&wrong, 18, "the columns do not fit");
+}
+
+/* Corners at -1 and 1: the grid that names each place of a 2 x 2 x 2 image, last dimension first, shows it unchanged.
+ */
+static void test_grid_sample_at_an_images_own_places_is_the_image(void **state) {
+    static const char *const modes[] = {"nearest", "linear", "cubic"};
+    float grid[8][3];
+    for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 3; j++) grid[i][j] = (i >> j & 1) ? 1 : -1;
+    for (size_t i = 0; i < COUNT(modes); i++) {
+        struct net net = {0};
+        give(&net, 5, DIMS(1, 1, 2, 2, 2), one_to_eight);
+        weight_floats(&net, "grid", 5, DIMS(1, 2, 2, 2, 3), grid[0]);
+        onnx_build_int(&net.b, "align_corners", 1);
+        onnx_build_string(&net.b, "mode", modes[i]);
+        onnx_build_node(&net.b, "GridSample", "n", "x,grid", "y");
+        gives(&net, 20, 5, DIMS(1, 1, 2, 2, 2), one_to_eight);
+    }
+}
+
+static void test_grid_sample_at_no_number_and_at_infinity_shows_zeros(void **state) {
+    struct net net = {0};
+    give(&net, 4, DIMS(1, 1, 2, 4), one_to_eight);
+    weight_floats(&net, "grid", 4, DIMS(1, 1, 3, 2), FLOATS(NAN, 0, INFINITY, 0, 0, -INFINITY));
+    onnx_build_node(&net.b, "GridSample", "n", "x,grid", "y");
+    gives(&net, 20, 4, DIMS(1, 1, 1, 3), FLOATS(0, 0, 0));
+}
+
+static void test_a_region_of_an_image_that_is_not_there_fails_the_run(void **state) {
+    struct net net = {0};
+    give(&net, 4, DIMS(1, 1, 2, 4), one_to_eight);
+    weight_floats(&net, "rois", 2, DIMS(1, 4), FLOATS(0, 0, 1, 1));
+    INTS(&net, "images", 1);
+    onnx_build_node(&net.b, "RoiAlign", "n", "x,rois,images", "y");
+    fails(&net, 16, "region 0 is of image 1");
+}
+
+static void test_a_region_without_end_fails_the_run(void **state) {
+    struct net net = {0};
+    give(&net, 4, DIMS(1, 1, 2, 4), one_to_eight);
+    weight_floats(&net, "rois", 2, DIMS(1, 4), FLOATS(0, 0, 1, INFINITY));
+    INTS(&net, "images", 0);
+    onnx_build_node(&net.b, "RoiAlign", "n", "x,rois,images", "y");
+    fails(&net, 16, "a region from");
+}
+
+static void test_max_unpool_beyond_the_pooled_tensor_fails_the_run(void **state) {
+    struct net net = {0};
+    give(&net, 3, DIMS(1, 1, 1), one_to_eight);
+    onnx_build_weight(&net.b, "i", ONNX_TYPE_INT64, 3, DIMS(1, 1, 1), DIMS(2), sizeof(int64_t));
+    ATTR_INTS_OF(&net, "kernel_shape", 2);
+    onnx_build_node(&net.b, "MaxUnpool", "n", "x,i", "y");
+    fails(&net, 11, "index 2 of 2 elements");
+}
+
 /* --- Resize ------------------------------------------------------------------------------------------------------ */
 
 static void resize_row(struct net *net, int64_t length, const char *mode, const char *policy) {
@@ -574,6 +654,13 @@ int main(void) {
         cmocka_unit_test(test_average_pool_of_opset_19_is_dilated),
         cmocka_unit_test(test_lp_pool_is_the_norm_of_each_window),
         cmocka_unit_test(test_conv_transpose_cuts_what_output_shape_leaves_over),
+        cmocka_unit_test(test_center_crop_pad_takes_from_the_middle_and_adds_around_it),
+        cmocka_unit_test(test_col2im_adds_where_windows_overlap),
+        cmocka_unit_test(test_grid_sample_at_an_images_own_places_is_the_image),
+        cmocka_unit_test(test_grid_sample_at_no_number_and_at_infinity_shows_zeros),
+        cmocka_unit_test(test_a_region_of_an_image_that_is_not_there_fails_the_run),
+        cmocka_unit_test(test_a_region_without_end_fails_the_run),
+        cmocka_unit_test(test_max_unpool_beyond_the_pooled_tensor_fails_the_run),
         cmocka_unit_test(test_resize_of_opset_18_changes_the_named_axes_alone),
         cmocka_unit_test(test_resize_with_antialias_widens_the_filter),
         cmocka_unit_test(test_resize_keeps_the_aspect_ratio_if_asked),
