@@ -211,6 +211,21 @@ static int redis_call(struct store__transport *tr, const struct store__args *arg
     return converse(redis, (int)args->count, args->argv, args->lens, ret, err);
 }
 
+static int redis_calls(struct store__transport *tr, const struct store__args *commands, size_t count, redisReply **ret,
+                       struct err *err) {
+    struct redis *redis = (struct redis *)tr;
+    if (connect_now(redis, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++)
+        if (redisAppendCommandArgv(redis->ctx, (int)commands[i].count, commands[i].argv, commands[i].lens) != REDIS_OK)
+            return unavailable(redis, "write", err);
+    for (size_t i = 0; i < count; i++) {
+        void *reply = NULL;
+        if (redisGetReply(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, commands[i].argv[0], err);
+        ret[i] = reply;
+    }
+    return 0;
+}
+
 static int redis_fd(struct store__transport *tr) {
     struct redis *redis = (struct redis *)tr;
     return redis->ctx && !redis->ctx->err ? redis->ctx->fd : -1;
@@ -243,7 +258,8 @@ static void redis_free(struct store__transport *tr) {
 
 struct store__transport *store__redis_new(const char *url, int timeout_ms, struct err *err) {
     struct redis *redis = mem_calloc(1, sizeof *redis);
-    redis->base = (struct store__transport){.call = redis_call, .fd = redis_fd, .next = redis_next, .free = redis_free};
+    redis->base = (struct store__transport){
+        .call = redis_call, .calls = redis_calls, .fd = redis_fd, .next = redis_next, .free = redis_free};
     redis->timeout_ms = timeout_ms;
     if (parse_url(redis, url, err) != 0) {
         redis_free(&redis->base);

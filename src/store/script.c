@@ -121,6 +121,10 @@ static int from_error_reply(struct store *st, const char *what, const char *text
     return err_set(err, ERR_STORE_CORRUPT, "redis %s: %.300s", what, text);
 }
 
+int store__error_reply(struct store *st, const char *what, const redisReply *reply, struct err *err) {
+    return from_error_reply(st, what, reply->str, err);
+}
+
 static int send(struct store *st, const char *what, const struct store__args *args, redisReply **ret, struct err *err) {
     redisReply *reply;
     if (st->conn->call(st->conn, args, &reply, err) != 0) return -1;

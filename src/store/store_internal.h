@@ -47,6 +47,10 @@ void store__args_key(struct store__args *args, const struct store *st, const cha
  * `generation` counts connections: as long as it stays the same, the same Redis process answers. */
 struct store__transport {
     int (*call)(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err);
+    /* Many commands in one round trip: all replies, or -1. A command that begins with MULTI and ends with EXEC is
+     * a transaction. */
+    int (*calls)(struct store__transport *tr, const struct store__args *commands, size_t count, redisReply **ret,
+                 struct err *err);
     int (*fd)(struct store__transport *tr); /* of the connection, or -1 */
     int (*next)(struct store__transport *tr, redisReply **ret,
                 struct err *err); /* a pushed message; *ret NULL: none now */
@@ -78,6 +82,31 @@ int store__call(struct store *st, const char *what, const struct store__args *ar
 int store__command(struct store *st, const struct store__args *args, redisReply **ret, struct err *err) MUSTCHECK;
 /* A reply of the wrong shape means that the script and this code disagree. */
 int store__bad_reply(const char *what, struct err *err);
+
+/* What an error reply means, as an error. Returns -1. */
+int store__error_reply(struct store *st, const char *what, const redisReply *reply, struct err *err);
+
+/* reply.c: a plain command whose reply must be of `type`. */
+int store__ask(struct store *st, const struct store__args *args, int type, redisReply **ret, struct err *err) MUSTCHECK;
+/* Several plain commands in one round trip. {0} is an empty one. */
+struct store__batch {
+    struct store__args *commands;
+    redisReply **replies; /* after store__batch_send */
+    size_t count, cap;
+};
+struct store__args *store__batch_add(struct store__batch *batch); /* valid until the next one is added */
+void store__batch_key(struct store__batch *batch, const struct store *st, const char *command, const char *key);
+int store__batch_send(struct store__batch *batch, struct store *st, struct err *err) MUSTCHECK;
+const redisReply *store__batch_reply(const struct store__batch *batch, size_t index, int type); /* NULL: another type */
+void store__batch_done(struct store__batch *batch);
+/* Members of a HGETALL reply; NULL or 0 where there is none. */
+const redisReply *store__member(const redisReply *hash, const char *name);
+const char *store__text_member(const redisReply *hash, const char *name, struct arena *arena);
+int64_t store__int_member(const redisReply *hash, const char *name);
+
+/* view.c: the HGETALL reply of a job's record. */
+int store__record_decode(const redisReply *hash, const char *job_id, struct arena *arena, struct job_record *ret,
+                         struct err *err) MUSTCHECK;
 
 /* claim.c */
 void store__claim_args(struct store__args *args, const struct store_claim *want);

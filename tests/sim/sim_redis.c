@@ -256,10 +256,14 @@ static int broken(struct conn *conn, const char *what, struct err *err) {
     return err_set(err, ERR_STORE_UNAVAILABLE, "redis (simulated): %s", what);
 }
 
-static int conn_call(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err) {
-    struct conn *conn = (struct conn *)tr;
+static const struct sim_redis_faults *faults_of(const struct conn *conn) {
+    static const struct sim_redis_faults none;
+    return conn->reliable ? &none : &conn->redis->faults;
+}
+
+/* What may happen before the server sees a call. */
+static int before_call(struct conn *conn, struct err *err) {
     struct sim_redis *redis = conn->redis;
-    const struct sim_redis_faults *faults = conn->reliable ? &(struct sim_redis_faults){0} : &redis->faults;
     if (!conn->reliable) {
         if (redis->hooks.before) redis->hooks.before(redis->hooks.self);
         do_delayed(redis);
@@ -267,7 +271,7 @@ static int conn_call(struct store__transport *tr, const struct store__args *args
     if (conn->doom == 0) conn->dead = true;
     if (conn->doom > 0) conn->doom--;
     if (conn->dead && !conn->doom_after) return broken(conn, "the process is dead", err);
-    if (sim_rng_chance(&redis->rng, faults->restart)) sim_redis_restart(redis);
+    if (sim_rng_chance(&redis->rng, faults_of(conn)->restart)) sim_redis_restart(redis);
     if (conn->up && !conn->reliable && conn->incarnation != redis->incarnation)
         return broken(conn, "connection reset by peer", err);
     if (!conn->up) {
@@ -275,18 +279,48 @@ static int conn_call(struct store__transport *tr, const struct store__args *args
         conn->incarnation = redis->incarnation;
         conn->base.generation++;
     }
-    if (sim_rng_chance(&redis->rng, faults->lost_request)) return broken(conn, "connection refused", err);
-    if (sim_rng_chance(&redis->rng, faults->delayed)) {
-        delay(redis, args);
+    if (sim_rng_chance(&redis->rng, faults_of(conn)->lost_request)) return broken(conn, "connection refused", err);
+    return 0;
+}
+
+static bool loses_reply(struct conn *conn) {
+    bool lost = sim_rng_chance(&conn->redis->rng, faults_of(conn)->lost_reply) || conn->dead;
+    if (lost) conn->doom_after = false;
+    return lost;
+}
+
+static int conn_call(struct store__transport *tr, const struct store__args *args, redisReply **ret, struct err *err) {
+    struct conn *conn = (struct conn *)tr;
+    if (before_call(conn, err) != 0) return -1;
+    if (sim_rng_chance(&conn->redis->rng, faults_of(conn)->delayed)) {
+        delay(conn->redis, args);
         return broken(conn, "timed out", err);
     }
-    redisReply *reply = execute_seen(redis, conn, args);
-    if (sim_rng_chance(&redis->rng, faults->lost_reply) || conn->dead) {
-        conn->doom_after = false;
+    redisReply *reply = execute_seen(conn->redis, conn, args);
+    if (loses_reply(conn)) {
         freeReplyObject(reply);
         return broken(conn, "connection lost before the reply", err);
     }
     *ret = reply;
+    return 0;
+}
+
+/* A transaction: MULTI, what is between, EXEC. Nothing comes in between, here and in Redis. */
+static int conn_transact(struct conn *conn, const struct store__args *commands, size_t count, redisReply **ret,
+                         struct err *err) {
+    if (before_call(conn, err) != 0) return -1;
+    ret[0] = sim_redis__reply_text(REDIS_REPLY_STATUS, "OK", 2);
+    ret[count - 1] = sim_redis__reply_array();
+    for (size_t i = 1; i + 1 < count; i++) ret[i] = execute_seen(conn->redis, conn, &commands[i]);
+    return loses_reply(conn) ? broken(conn, "connection lost before the reply", err) : 0;
+}
+
+static int conn_calls(struct store__transport *tr, const struct store__args *commands, size_t count, redisReply **ret,
+                      struct err *err) {
+    if (sim_redis__word_is(&commands[0], 0, "MULTI"))
+        return conn_transact((struct conn *)tr, commands, count, ret, err);
+    for (size_t i = 0; i < count; i++)
+        if (conn_call(tr, &commands[i], &ret[i], err) != 0) return -1;
     return 0;
 }
 
@@ -299,7 +333,8 @@ static void conn_free(struct store__transport *tr) { free(tr); }
 
 struct store__transport *sim_redis_connect(struct sim_redis *redis) {
     struct conn *conn = mem_calloc(1, sizeof *conn);
-    conn->base = (struct store__transport){.call = conn_call, .fd = conn_fd, .next = conn_next, .free = conn_free};
+    conn->base = (struct store__transport){
+        .call = conn_call, .calls = conn_calls, .fd = conn_fd, .next = conn_next, .free = conn_free};
     conn->redis = redis;
     conn->doom = -1;
     return &conn->base;

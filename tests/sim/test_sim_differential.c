@@ -17,7 +17,7 @@
 #include "penstock/log.h"
 #include "penstock/store_outbox.h"
 #include "penstock/store_policy.h"
-#include "sim_redis.h"
+#include "sim_redis_internal.h"
 #include "sim_rng.h"
 #include "testlib.h"
 
@@ -143,6 +143,18 @@ static int twin_call(struct store__transport *tr, const struct store__args *args
     return rc;
 }
 
+/* One by one, without the frame of a transaction: nobody else is there. */
+static int twin_calls(struct store__transport *tr, const struct store__args *commands, size_t count, redisReply **ret,
+                      struct err *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (sim_redis__word_is(&commands[i], 0, "MULTI") || sim_redis__word_is(&commands[i], 0, "EXEC"))
+            ret[i] = sim_redis__reply_array();
+        else if (twin_call(tr, &commands[i], &ret[i], err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int twin_fd(struct store__transport *tr) { return -1; }
 
 static int twin_next(struct store__transport *tr, redisReply **ret, struct err *err) {
@@ -160,7 +172,8 @@ static void twin_free(struct store__transport *tr) {
 static struct twin *twin_new(const char *url, struct sim_redis *redis) {
     struct twin *twin = mem_calloc(1, sizeof *twin);
     struct err err;
-    twin->base = (struct store__transport){.call = twin_call, .fd = twin_fd, .next = twin_next, .free = twin_free};
+    twin->base = (struct store__transport){
+        .call = twin_call, .calls = twin_calls, .fd = twin_fd, .next = twin_next, .free = twin_free};
     twin->real = store__redis_new(url, 10000, &err);
     twin->sim = sim_redis_connect_reliable(redis);
     assert_non_null(twin->real);
