@@ -27,6 +27,8 @@ static const struct cli_command commands[] = {
     COMMAND(drain, "Work off what is queued of a model, or everything, and take nothing new"),
     COMMAND(events, "Print the events of all jobs or of one"),
     COMMAND(verify, "Prove that every record is what the event log says"),
+    COMMAND(queues, "Show what waits and runs of each model, and what holds it back"),
+    COMMAND(workers, "List the workers, and what they hold"),
     COMMAND(models, "List the models that workers have ready"),
     COMMAND(config, "Print or check the configuration"),
     COMMAND(demo, "Run the sample images of the digits model and print what was recognised"),

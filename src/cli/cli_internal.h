@@ -106,6 +106,8 @@ CLI_COMMAND(pause);
 CLI_COMMAND(resume);
 CLI_COMMAND(drain);
 CLI_COMMAND(wait);
+CLI_COMMAND(queues);
+CLI_COMMAND(workers);
 CLI_COMMAND(models);
 CLI_COMMAND(config);
 CLI_COMMAND(demo);

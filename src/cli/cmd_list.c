@@ -6,22 +6,32 @@
 #include "cli_jobs.h"
 #include "penstock/clock.h"
 
-const char cmd_list_help[] = "Usage: penstock list [OPTIONS]\n"
-                             "\n"
-                             "Lists jobs, newest transition first. With --json: one record a line.\n"
-                             "\n"
-                             "  --state STATE    queued, running, completed, failed or cancelled\n"
-                             "  --model NAME     of this model only\n"
-                             "  --limit N        at most N jobs (default 50)\n"
-                             "  --all            every job\n"
-                             "  --cursor CURSOR  go on where an earlier list ended\n"
-                             "\n"
-                             "Examples:\n"
-                             "  penstock list --state failed\n"
-                             "  penstock list --all --json > jobs.jsonl\n";
+const char cmd_list_help[] =
+    "Usage: penstock list [OPTIONS]\n"
+    "\n"
+    "Lists jobs, newest transition first. With --json: one record a line.\n"
+    "\n"
+    "  --state STATE    queued, running, completed, failed or cancelled\n"
+    "  --model NAME     of this model only\n"
+    "  --label N=VALUE  with this label, may be given again: all must match\n"
+    "  --since TIME     whose last transition was then or later: RFC 3339, or 90s, 10m, 3h, 7d ago\n"
+    "  --until TIME     and before then\n"
+    "  --limit N        at most N jobs (default 50)\n"
+    "  --all            every job\n"
+    "  --cursor CURSOR  go on where an earlier list ended\n"
+    "\n"
+    "Examples:\n"
+    "  penstock list --state failed --since 1h\n"
+    "  penstock list --label tenant=acme --model digits\n"
+    "  penstock list --all --json > jobs.jsonl\n";
 
-enum { OPT_STATE = CLI_OPT_OWN, OPT_MODEL, OPT_LIMIT, OPT_ALL, OPT_CURSOR };
-enum { PAGE = 200, LIMIT_DEFAULT = 50 };
+enum { OPT_STATE = CLI_OPT_OWN, OPT_MODEL, OPT_LABEL, OPT_SINCE, OPT_UNTIL, OPT_LIMIT, OPT_ALL, OPT_CURSOR };
+enum { PAGE = 200, LIMIT_DEFAULT = 50, LABELS_MAX = 16 };
+
+struct filter {
+    struct store_list query;
+    struct job_label labels[LABELS_MAX];
+};
 
 static void add_row(struct cli_table *table, const struct job_record *rec, int64_t now) {
     char age[16], run[16] = "";
@@ -96,20 +106,63 @@ static int parse_state(struct cli_context *ctx, const char *name, enum job_state
     return 0;
 }
 
+/* "10m": ten minutes ago. */
+static int parse_time(struct cli_context *ctx, const char *name, const char *text, int64_t *ret) {
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    size_t digits = strspn(text, "0123456789");
+    if (clock_parse_rfc3339(text, ret) == 0) return 0;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (digits == 0 || digits > 9 || text[digits] != units[i].unit || text[digits + 1]) continue;
+        *ret = clock_wall_ms(&clock_system) - strtoll(text, NULL, 10) * units[i].ms;
+        return 0;
+    }
+    ctx->exit_code = cli__usage(ctx, "%s '%s' is neither RFC 3339 nor of the form 90s, 10m, 3h or 7d", name, text);
+    return -1;
+}
+
+/* `pair` is argv's and stays. */
+static int parse_label(struct cli_context *ctx, char *pair, struct filter *filter) {
+    char *equals = strchr(pair, '=');
+    if (!equals || equals == pair || filter->query.label_count == LABELS_MAX) {
+        ctx->exit_code = cli__usage(ctx, "--label '%s' is not NAME=VALUE, or one of more than %d", pair, LABELS_MAX);
+        return -1;
+    }
+    *equals = '\0';
+    filter->labels[filter->query.label_count++] = (struct job_label){pair, equals + 1};
+    return 0;
+}
+
 int cmd_list(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {
-        {"state", required_argument, NULL, OPT_STATE},   {"model", required_argument, NULL, OPT_MODEL},
-        {"limit", required_argument, NULL, OPT_LIMIT},   {"all", no_argument, NULL, OPT_ALL},
-        {"cursor", required_argument, NULL, OPT_CURSOR}, {0}};
-    struct store_list query = {0};
+    static const struct option own[] = {{"state", required_argument, NULL, OPT_STATE},
+                                        {"model", required_argument, NULL, OPT_MODEL},
+                                        {"label", required_argument, NULL, OPT_LABEL},
+                                        {"since", required_argument, NULL, OPT_SINCE},
+                                        {"until", required_argument, NULL, OPT_UNTIL},
+                                        {"limit", required_argument, NULL, OPT_LIMIT},
+                                        {"all", no_argument, NULL, OPT_ALL},
+                                        {"cursor", required_argument, NULL, OPT_CURSOR},
+                                        {0}};
+    struct filter filter = {.query.labels = filter.labels};
     int64_t limit = LIMIT_DEFAULT;
     int opt;
     while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
         case OPT_STATE:
-            if (parse_state(ctx, optarg, &query.state) != 0) return ctx->exit_code;
+            if (parse_state(ctx, optarg, &filter.query.state) != 0) return ctx->exit_code;
             break;
         case OPT_MODEL:
-            query.model = optarg;
+            filter.query.model = optarg;
+            break;
+        case OPT_LABEL:
+            if (parse_label(ctx, optarg, &filter) != 0) return ctx->exit_code;
+            break;
+        case OPT_SINCE:
+            if (parse_time(ctx, "--since", optarg, &filter.query.since) != 0) return ctx->exit_code;
+            break;
+        case OPT_UNTIL:
+            if (parse_time(ctx, "--until", optarg, &filter.query.until) != 0) return ctx->exit_code;
             break;
         case OPT_LIMIT:
             if (cli__parse_int(ctx, "--limit", optarg, 1, 1000000, &limit) != 0) return ctx->exit_code;
@@ -118,7 +171,7 @@ int cmd_list(struct cli_context *ctx, int argc, char **argv) {
             limit = 0;
             break;
         case OPT_CURSOR:
-            query.cursor = optarg;
+            filter.query.cursor = optarg;
             break;
         default:
             return ctx->exit_code;
@@ -128,7 +181,8 @@ int cmd_list(struct cli_context *ctx, int argc, char **argv) {
     struct store *st = NULL;
     struct err err;
     int rc = cli__open_store(ctx, &st, &err);
-    if (rc == 0) rc = list(ctx, st, &query, (size_t)limit, &err);
+    if (rc == 0) rc = list(ctx, st, &filter.query, (size_t)limit, &err);
     store_free(st);
+    if (rc != 0 && err.code == ERR_INVALID_MEMBER) return cli__usage(ctx, "--%s", err.msg); /* the cursor */
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
 }

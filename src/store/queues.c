@@ -70,17 +70,20 @@ static void see_policy(struct queues *queues, const redisReply *policy, enum sto
 }
 
 /* How many are ready, and the first of each priority: a score is the microsecond at which the job became ready and a
- * step for each priority below the highest. With ageing the steps are so small that priorities overlap; then the first
- * of all is asked for, which is at most nine steps younger than the oldest. */
-static void ask_depth(struct store__batch *batch, const struct store *st, const char *model, int64_t bands) {
+ * step for each priority below the highest, so those of a priority end at the newest such microsecond and as many
+ * steps. With ageing the steps are so small that priorities overlap; then the first of all is asked for, which is at
+ * most nine steps younger than the oldest. */
+static void ask_depth(struct store__batch *batch, const struct store *st, const char *model, int64_t bands,
+                      int64_t newest_us) {
     char key[sizeof "ready:" + JOB_MODEL_MAX];
     snprintf(key, sizeof key, "ready:%s", model);
     store__batch_key(batch, st, "ZCARD", key);
     for (int64_t band = 0; band < bands; band++) {
         store__batch_key(batch, st, "ZRANGE", key);
         struct store__args *args = &batch->commands[batch->count - 1];
-        store__args_int(args, bands > 1 ? band * STRICT_STEP : 0);
-        store__args_str(args, bands > 1 ? arena_printf(&args->arena, "(%" PRId64, (band + 1) * STRICT_STEP) : "+inf");
+        int64_t last = newest_us + band * STRICT_STEP;
+        store__args_str(args, bands > 1 ? arena_printf(&args->arena, "(%" PRId64, last - STRICT_STEP) : "-inf");
+        store__args_str(args, bands > 1 ? arena_printf(&args->arena, "%" PRId64, last) : "+inf");
         store__args_str(args, "BYSCORE");
         store__args_str(args, "LIMIT");
         store__args_int(args, 0);
@@ -121,12 +124,12 @@ static int read_first(struct store *st, struct queues *queues, const char *const
     return rc;
 }
 
-static int read_depths(struct store *st, struct queues *queues, bool strict, struct err *err) {
+static int read_depths(struct store *st, struct queues *queues, bool strict, int64_t newest_us, struct err *err) {
     struct store__batch batch = {0};
     int64_t bands = strict ? PRIORITIES : 1;
     const char **firsts = arena_alloc(queues->arena, (queues->count + 1) * sizeof *firsts);
     if (queues->count == 0) return 0;
-    for (size_t i = 0; i < queues->count; i++) ask_depth(&batch, st, queues->list[i].model, bands);
+    for (size_t i = 0; i < queues->count; i++) ask_depth(&batch, st, queues->list[i].model, bands, newest_us);
     int rc = store__batch_send(&batch, st, err);
     for (size_t i = 0; i < queues->count && rc == 0; i++)
         rc = read_depth(&batch, i * (size_t)(1 + bands), bands, queues, &queues->list[i], &firsts[i], err);
@@ -139,6 +142,7 @@ int store_queue_list(struct store *st, struct arena *arena, struct store_queue *
     struct queues queues = {.arena = arena};
     struct store__batch batch = {0};
     bool strict = true;
+    int64_t newest_us = 0;
     *ret_all = STORE_MODE_OPEN;
     store__batch_key(&batch, st, "HGETALL", "counts");
     store__batch_key(&batch, st, "HGETALL", "policy");
@@ -155,9 +159,10 @@ int store_queue_list(struct store *st, struct arena *arena, struct store_queue *
         see_counts(&queues, counts);
         see_policy(&queues, policy, ret_all);
         strict = store__int_member(meta, "ageing_us") == 0;
+        newest_us = store__int_member(meta, "readied");
     }
     store__batch_done(&batch);
-    if (rc == 0) rc = read_depths(st, &queues, strict, err);
+    if (rc == 0) rc = read_depths(st, &queues, strict, newest_us, err);
     *ret = queues.list;
     *ret_count = queues.count;
     return rc;

@@ -1,0 +1,93 @@
+/* penstock workers: who works, on what device, and on which jobs. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli_jobs.h"
+#include "penstock/clock.h"
+
+const char cmd_workers_help[] =
+    "Usage: penstock workers [OPTIONS]\n"
+    "\n"
+    "Lists the workers that are registered: where and since when they run, on which device, when they were last\n"
+    "heard of, how many jobs they hold and which (the first of them; a batch stands together). A worker that has\n"
+    "been silent for long is taken off the list. With --json: one worker a line, with up to 100 of its jobs.\n"
+    "\n"
+    "Examples:\n"
+    "  penstock workers\n"
+    "  penstock workers --json | jq -r .jobs[]\n";
+
+enum { SHOWN_JOBS = 3 };
+
+static void put(struct buf *out, const char *prefix, const char *text) {
+    buf_puts(out, prefix);
+    wire_json_string(text ? text : "", text ? strlen(text) : 0, out);
+}
+
+static void print_json(const struct store_worker *worker) {
+    struct buf out = {0};
+    put(&out, "{\"worker\":", worker->id);
+    put(&out, ",\"host\":", worker->host);
+    put(&out, ",\"executor\":", worker->executor);
+    put(&out, ",\"device\":", worker->device);
+    buf_printf(&out, ",\"pid\":%" PRId64 ",\"started_at\":%" PRId64 ",\"seen_at\":%" PRId64 ",\"held\":%zu,\"jobs\":[",
+               worker->pid, worker->started_at, worker->seen_at, worker->held);
+    for (size_t i = 0; i < worker->job_count; i++) put(&out, i ? "," : "", worker->job_ids[i]);
+    printf("%s]}\n", out.data);
+    buf_done(&out);
+}
+
+static void add_jobs(struct cli_table *table, const struct store_worker *worker) {
+    struct buf jobs = {0};
+    buf_puts(&jobs, "");
+    for (size_t i = 0; i < worker->job_count && i < SHOWN_JOBS; i++)
+        buf_printf(&jobs, "%s%s", i ? ", " : "", worker->job_ids[i]);
+    if (worker->held > SHOWN_JOBS) buf_printf(&jobs, " and %zu more", worker->held - SHOWN_JOBS);
+    cli__table_add(table, "%s", jobs.data);
+    buf_done(&jobs);
+}
+
+static void print_table(const struct cli_context *ctx, const struct store_worker *workers, size_t count) {
+    static const char *const heads[] = {"WORKER", "HOST",  "EXECUTOR", "DEVICE", ">PID",
+                                        ">UP",    ">SEEN", ">HOLDS",   "JOBS"};
+    struct cli_table table;
+    int64_t now = clock_wall_ms(&clock_system);
+    cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
+    for (size_t i = 0; i < count; i++) {
+        const struct store_worker *worker = &workers[i];
+        char up[16], seen[16];
+        cli__format_ms(now > worker->started_at ? now - worker->started_at : 0, up);
+        cli__format_ms(now > worker->seen_at ? now - worker->seen_at : 0, seen);
+        cli__table_add(&table, "%s", worker->id);
+        cli__table_add(&table, "%s", worker->host ? worker->host : "");
+        cli__table_add(&table, "%s", worker->executor ? worker->executor : "");
+        cli__table_add(&table, "%s", worker->device ? worker->device : "");
+        cli__table_add(&table, "%" PRId64, worker->pid);
+        cli__table_add(&table, "%s", up);
+        cli__table_add(&table, "%s", seen);
+        cli__table_add(&table, "%zu", worker->held);
+        add_jobs(&table, worker);
+    }
+    cli__table_print(&table, ctx, true);
+    cli__table_done(&table);
+}
+
+int cmd_workers(struct cli_context *ctx, int argc, char **argv) {
+    static const struct option own[] = {{0}};
+    struct store *st = NULL;
+    struct store_worker *workers;
+    size_t count;
+    struct arena arena;
+    struct err err;
+    while (cli__getopt(ctx, argc, argv, "", own) != CLI_OPT_END) return ctx->exit_code;
+    if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
+    if (cli__begin(ctx) != 0) return ctx->exit_code;
+    arena_init(&arena);
+    int rc = cli__open_store(ctx, &st, &err);
+    if (rc == 0) rc = store_worker_list(st, &arena, &workers, &count, &err);
+    for (size_t i = 0; rc == 0 && ctx->json && i < count; i++) print_json(&workers[i]);
+    if (rc == 0 && !ctx->json) print_table(ctx, workers, count);
+    if (rc == 0 && count == 0 && !ctx->quiet) fprintf(stderr, "no worker is registered\n");
+    store_free(st);
+    arena_done(&arena);
+    return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
+}
