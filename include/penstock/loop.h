@@ -1,7 +1,7 @@
 /* loop: the one place where an error's class becomes an action.
  *
  * A role (ingest, sweeper, relay, supervisor) is a step function; loop_run calls it until the stop flag is set or a
- * FATAL error comes back. RETRY backs off exponentially (10 ms to 5 s) and tries the same step again: the step keeps
+ * FATAL error comes back. RETRY backs off exponentially (from 10 ms on) and tries the same step again: the step keeps
  * what it has not acknowledged. REJECT is handled inside a step and is a bug here.
  *
  *     struct loop loop = {.role = "relay", .step = relay_step, .self = relay, .clock = &clock_system};
@@ -25,7 +25,8 @@ struct loop {
     loop_step_fn *step;
     void *self;
     const struct clock *clock;
-    int64_t backoff_ms; /* current; 0 after a success */
+    int64_t max_backoff_ms; /* 0: 5 s */
+    int64_t backoff_ms;     /* current; 0 after a success */
 };
 
 int loop_run(struct loop *loop, struct err *err) MUSTCHECK;

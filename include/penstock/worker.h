@@ -12,28 +12,8 @@
 #define PENSTOCK_WORKER_H
 
 #include "penstock/clock.h"
-#include "penstock/executor.h"
 #include "penstock/store.h"
-
-/* --- models --------------------------------------------------------------------------------------------------------
- */
-
-struct worker_model_options {
-    const char *repository;
-    const char *onnx_executor; /* which executor serves the backend "onnx" */
-    const char *plugin_dir;    /* NULL: the default places */
-    int device, threads;
-};
-
-/* Every model of the repository, loaded and warmed up; one that fails is left out, with a line in the log: the others
- * serve. An executor that does not work at all is an error. */
-struct worker_models;
-int worker_models_load(const struct worker_model_options *options, struct worker_models **ret,
-                       struct err *err) MUSTCHECK;
-void worker_models_free(struct worker_models *models); /* safe on NULL */
-size_t worker_models_count(const struct worker_models *models);
-const char *worker_models_device(const struct worker_models *models); /* what probe said */
-const char *worker_models_json(const struct worker_models *models);   /* as store_worker.models */
+#include "penstock/worker_models.h"
 
 /* --- running -------------------------------------------------------------------------------------------------------
  */
@@ -76,8 +56,13 @@ void worker_free(struct worker *worker);
 int worker_step(void *worker, struct err *err) MUSTCHECK;
 void worker_wait(struct worker *worker); /* until a step has something to do */
 
-/* Claims nothing more; when worker_is_idle, everything is finished. */
+/* Must the process end now, because a run has gone on for a third of a lease after losing it? For a guardian: the step
+ * may be waiting for a store that does not answer. Thread: any. */
+bool worker_must_end(struct worker *worker);
+
+/* Claims nothing more, gives back what was claimed ahead; when worker_is_idle, everything is finished. */
 void worker_drain(struct worker *worker);
+void worker_stop_runs(struct worker *worker); /* tells what runs to stop; it is given back uncharged when it has */
 bool worker_is_idle(const struct worker *worker);
 /* Hands everything back to the queue, uncharged: for a stop whose deadline has come. */
 int worker_release(struct worker *worker, struct err *err) MUSTCHECK;

@@ -35,7 +35,8 @@ int loop_run(struct loop *loop, struct err *err) {
         log_err(loop->role, err);
         if (err->class == ERR_CLASS_FATAL) return -1;
         loop->backoff_ms = loop->backoff_ms ? loop->backoff_ms * 2 : BACKOFF_MIN_MS;
-        if (loop->backoff_ms > BACKOFF_MAX_MS) loop->backoff_ms = BACKOFF_MAX_MS;
+        int64_t most = loop->max_backoff_ms ? loop->max_backoff_ms : BACKOFF_MAX_MS;
+        if (loop->backoff_ms > most) loop->backoff_ms = most;
         loop_sleep(loop->backoff_ms);
     }
     return 0;

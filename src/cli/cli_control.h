@@ -23,8 +23,10 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
  * new commands, workers finish, the outbox is published. Frees `control`. -1 with the error of the role that failed. */
 int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) MUSTCHECK;
 
-/* SIGINT and SIGTERM request a stop, a second one ends the process at once; SIGPIPE is ignored. */
-void cli__handle_signals(void);
+/* SIGINT and SIGTERM request a stop. A second one, or SIGQUIT, ends the process at once; where `may_hurry`, it asks for
+ * haste (cli__hurries), and the one after it ends the process. SIGPIPE is ignored. */
+void cli__handle_signals(bool may_hurry);
+bool cli__hurries(void);
 
 /* "<host>-<pid>-<start time>": a name for leases and workers that no other process has. At most 48 bytes. */
 void cli__process_name(char ret[static 49]);
@@ -36,7 +38,8 @@ struct cli_supervisor;
 struct cli_supervisor *cli__supervisor_new(struct cli_context *ctx, struct store *st, int count); /* borrows */
 /* Reaps, reports the dead to the store, starts what is missing. Never blocks for long. */
 int cli__supervisor_step(void *supervisor, struct err *err) MUSTCHECK;
-/* Asks the workers to end, waits for `ms`, kills what is left, reports it. */
+/* Asks the workers to end, waits for `ms`, kills what is left, reports it. In a hurry they give everything back at once.
+ */
 void cli__supervisor_stop(struct cli_supervisor *supervisor, int64_t ms);
 void cli__supervisor_free(struct cli_supervisor *supervisor);
 

@@ -285,7 +285,7 @@ int cmd_dev(struct cli_context *ctx, int argc, char **argv) {
     }
     if (optind < argc) return cli__usage(ctx, "dev takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
-    cli__handle_signals();
+    cli__handle_signals(true);
     arena_init(&arena);
     dev.redis_port = (int)port;
     int rc = run(&dev, &arena, &err);

@@ -116,7 +116,7 @@ int cmd_events(struct cli_context *ctx, int argc, char **argv) {
     if (optind < argc) return cli__usage(ctx, "events takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     from_beginning |= trail.job != NULL;
-    cli__handle_signals();
+    cli__handle_signals(false);
     signal(SIGPIPE, SIG_DFL); /* `penstock events | head` ends quietly */
     cli__kafka_config(ctx, &kafka);
     if (bus_kafka_reader(&kafka, config_string(ctx->cfg, "bus.events_topic"),

@@ -202,7 +202,7 @@ int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
     }
     if (optind < argc) return cli__usage(ctx, "verify takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
-    cli__handle_signals();
+    cli__handle_signals(false);
     cli__store_config(ctx, &store);
     cli__verify_init(&run.v, &store);
     run.v.all_ended = all_ended;

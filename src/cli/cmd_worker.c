@@ -4,6 +4,8 @@
  * It ends in one of three ways: asked to (finishes what runs within the grace period, gives the rest back uncharged),
  * by a configuration that cannot work, or because a run did not stop or the executor broke: then the process is ended
  * without further ado, since a thread that hangs cannot be joined, and whoever started it starts it afresh. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -15,16 +17,20 @@
 #include "penstock/loop.h"
 #include "penstock/worker.h"
 
-#define ROLE       "worker"
-#define EXIT_STUCK 70 /* sysexits' EX_SOFTWARE: start me again */
+#define ROLE          "worker"
+#define EXIT_STUCK    70 /* sysexits' EX_SOFTWARE: start me again */
+#define RETRY_MS      50
+#define GUARD_MS      20
+#define BACKOFF_PARTS 10 /* of a lease: a store that was away is asked again in time to keep it */
 
 const char cmd_worker_help[] =
     "Usage: penstock worker [--id ID] [OPTIONS]\n"
     "\n"
     "Runs one worker: loads every model of models.repository, claims jobs from Redis, runs and finishes them.\n"
     "`penstock serve` starts worker.count of them; run more on other machines with the same configuration.\n"
-    "SIGTERM finishes what runs within worker.grace_ms and gives the rest back. Exit code 70: a run did not\n"
-    "stop, or the executor broke; start it again.\n"
+    "SIGTERM stops it as worker.shutdown says: drain finishes what runs within worker.shutdown_ms, requeue stops\n"
+    "the runs and gives them back, immediate does not wait for them. A second SIGTERM, or SIGQUIT, is immediate.\n"
+    "Exit code 70: a run did not stop, or the executor broke; start it again.\n"
     "\n"
     "      --id ID    the worker's name in records and events (default: host, pid and start time)\n"
     "\n"
@@ -39,14 +45,63 @@ static int step_and_wait(void *self, struct err *err) {
     return done;
 }
 
-/* The stop was requested: what runs may finish within the grace period, the rest goes back. */
-static void drain(struct worker *worker, int64_t grace_ms) {
-    int64_t deadline = clock_mono_ms(&clock_system) + grace_ms;
+/* Steps on until nothing is held, for at most `ms`. A store that is away may come back in time. */
+static void step_for(struct worker *worker, int64_t ms) {
+    int64_t deadline = clock_mono_ms(&clock_system) + ms;
+    struct err err;
+    while (!worker_is_idle(worker) && clock_mono_ms(&clock_system) < deadline && !cli__hurries()) {
+        if (step_and_wait(worker, &err) >= 0) continue;
+        if (err.class == ERR_CLASS_FATAL) return;
+        cli__pause_ms(RETRY_MS);
+    }
+}
+
+/* The stop was requested. Each way ends in giving back, uncharged, what is held then. */
+static void shut_down(struct worker *worker, const struct config *cfg) {
+    const char *mode = config_string(cfg, "worker.shutdown");
     struct err err;
     worker_drain(worker);
-    while (!worker_is_idle(worker) && clock_mono_ms(&clock_system) < deadline)
-        if (step_and_wait(worker, &err) < 0) break;
+    if (strcmp(mode, "drain") == 0) step_for(worker, config_int(cfg, "worker.shutdown_ms"));
+    if (strcmp(mode, "immediate") != 0) {
+        worker_stop_runs(worker);
+        step_for(worker, config_int(cfg, "worker.grace_ms"));
+    }
     if (!worker_is_idle(worker) && worker_release(worker, &err) != 0) log_err(ROLE, &err);
+}
+
+/* --- the guardian --------------------------------------------------------------------------------------------------
+ */
+
+/* Ends the process when a run goes on past its lease: another worker may have the job by then, and the main thread may
+ * be waiting for a store that does not answer. */
+struct guardian {
+    pthread_t thread;
+    struct worker *worker;
+    atomic_bool quit;
+};
+
+static void *guard(void *self) {
+    struct guardian *guardian = self;
+    while (!atomic_load(&guardian->quit)) {
+        if (worker_must_end(guardian->worker)) {
+            log_error(ROLE,
+                      "the lease of a run has been lost for a third of it, and the run goes on: this process ends");
+            _exit(EXIT_STUCK);
+        }
+        cli__pause_ms(GUARD_MS);
+    }
+    return NULL;
+}
+
+static void guardian_start(struct guardian *guardian, struct worker *worker) {
+    guardian->worker = worker;
+    atomic_init(&guardian->quit, false);
+    BUG_ON(pthread_create(&guardian->thread, NULL, guard, guardian) != 0);
+}
+
+static void guardian_stop(struct guardian *guardian) {
+    atomic_store(&guardian->quit, true);
+    pthread_join(guardian->thread, NULL);
 }
 
 static uint64_t random_seed(void) {
@@ -74,14 +129,21 @@ static int run(struct cli_context *ctx, const char *id, struct store *st, struct
     };
     struct worker_runner *runner = worker_thread_new(&clock_system);
     struct worker *worker = worker_new(&wcfg, st, models, runner, &clock_system);
-    struct loop loop = {.role = ROLE, .step = step_and_wait, .self = worker, .clock = &clock_system};
+    struct loop loop = {.role = ROLE,
+                        .step = step_and_wait,
+                        .self = worker,
+                        .clock = &clock_system,
+                        .max_backoff_ms = wcfg.lease_ms / BACKOFF_PARTS};
+    struct guardian guardian;
     struct err err;
     int code = CLI_OK;
     log_info(ROLE, "%s serves %zu model versions on %s", id, worker_models_count(models), worker_models_device(models));
+    guardian_start(&guardian, worker);
     if (loop_run(&loop, &err) != 0)
         code = err.code == ERR_EXECUTION_FAILED ? EXIT_STUCK : cli__exit_code(&err);
     else
-        drain(worker, wcfg.grace_ms);
+        shut_down(worker, cfg);
+    guardian_stop(&guardian);
     if (store_worker_unregister(st, id, &err) != 0) log_err(ROLE, &err);
     if (code == EXIT_STUCK || !worker_is_idle(worker)) return EXIT_STUCK; /* a run goes on: it ends with the process */
     runner->free(runner);
@@ -107,7 +169,7 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
     if (!job_id_is_valid(id, strlen(id)) || strlen(id) > 64)
         return cli__usage(ctx, "--id: 1 to 64 of the characters A-Z a-z 0-9 . _ : -");
     if (cli__begin(ctx) != 0) return ctx->exit_code;
-    cli__handle_signals();
+    cli__handle_signals(true);
     const char *plugin_dir = config_string(ctx->cfg, "worker.plugin_dir");
     struct worker_model_options options = {
         .repository = config_string(ctx->cfg, "models.repository"),

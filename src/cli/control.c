@@ -79,17 +79,25 @@ struct cli_control {
 
 /* The kernel tells a child of its parent's death once for each dying thread of the parent: signals that come together
  * are one request. clock_gettime is async-signal-safe. */
+static atomic_bool hurry_allowed, hurried;
+
 static void on_stop_signal(int sig) {
-    static _Atomic int64_t first_us;
-    int64_t now_us = clock_mono_us(&clock_system), first = 0;
-    if (!atomic_compare_exchange_strong(&first_us, &first, now_us) && now_us - first > SECOND_STOP_US) _exit(128 + sig);
+    static _Atomic int64_t last_us;
+    int64_t now_us = clock_mono_us(&clock_system), last = atomic_exchange(&last_us, now_us);
+    bool again = last && now_us - last > SECOND_STOP_US;
+    if ((again || sig == SIGQUIT) && (!atomic_load(&hurry_allowed) || atomic_exchange(&hurried, true)))
+        _exit(128 + sig);
     loop_request_stop();
 }
 
-void cli__handle_signals(void) {
+bool cli__hurries(void) { return atomic_load(&hurried); }
+
+void cli__handle_signals(bool may_hurry) {
     struct sigaction stop = {.sa_handler = on_stop_signal}, ignore = {.sa_handler = SIG_IGN};
+    atomic_store(&hurry_allowed, may_hurry);
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGQUIT, &stop, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
@@ -456,7 +464,9 @@ int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), v
     log_info(ROLE, "stopping");
     pthread_join(control->commands.role.thread, NULL);
     pthread_join(control->orders.role.thread, NULL);
-    cli__supervisor_stop(control->supervisor, config_int(control->ctx->cfg, "worker.grace_ms") + STOP_MARGIN_MS);
+    const struct config *cfg = control->ctx->cfg;
+    cli__supervisor_stop(control->supervisor,
+                         config_int(cfg, "worker.shutdown_ms") + config_int(cfg, "worker.grace_ms") + STOP_MARGIN_MS);
     pthread_join(control->sweeper_role.thread, NULL);
     atomic_store(&control->workers_gone, true);
     pthread_join(control->relay_role.thread, NULL);

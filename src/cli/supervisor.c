@@ -22,6 +22,7 @@
 #define ROLE         "control"
 #define YOUNG_MS     5000 /* a worker that dies before this age is started again later and later */
 #define DELAY_MAX_MS 10000
+#define HURRY_MS     2000 /* for giving everything back, when asked to hurry */
 
 struct slot {
     pid_t pid; /* 0: none */
@@ -156,8 +157,16 @@ void cli__pause_ms(int ms) {
 void cli__supervisor_stop(struct cli_supervisor *sup, int64_t ms) {
     int64_t deadline = clock_mono_ms(&clock_system) + ms;
     struct err err;
+    bool hurried = false;
     alive(sup, SIGTERM);
-    while (alive(sup, 0) > 0 && clock_mono_ms(&clock_system) < deadline) cli__pause_ms(10);
+    while (alive(sup, 0) > 0 && clock_mono_ms(&clock_system) < deadline) {
+        if (cli__hurries() && !hurried) {
+            hurried = true;
+            alive(sup, SIGQUIT);
+            deadline = clock_mono_ms(&clock_system) + HURRY_MS;
+        }
+        cli__pause_ms(10);
+    }
     alive(sup, SIGKILL);
     while (alive(sup, 0) > 0) cli__pause_ms(10);
     for (int i = 0; i < sup->count; i++)

@@ -119,6 +119,12 @@ const struct config_setting config__table[] = {
     INT("worker.grace_ms", "5000", 0, 3600000,
         "A run that was told to stop (cancel, timeout, lost lease, shutdown) has this long before its process is "
         "ended."),
+    CHOICE("worker.shutdown", "drain", "drain|requeue|immediate",
+           "What a worker does when it is asked to stop: finish what runs, stop it and give it back, or give it back "
+           "without "
+           "waiting for it."),
+    INT("worker.shutdown_ms", "20000", 0, DAY_MS,
+        "How long a draining worker may finish what runs; then it gives it back."),
     INT("worker.prefetch_below_ms", "50", 0, 60000,
         "The next batch is claimed ahead when a run usually takes less than this; 0: never ahead."),
     STRING("worker.plugin_dir", "",

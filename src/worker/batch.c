@@ -16,6 +16,7 @@ static void prepare_job(struct worker_batch *batch, struct worker__job *job, str
     const struct store_claimed *claim = &job->claim;
     atomic_init(&job->stop, STOP_NO);
     atomic_init(&job->deadline_us, INT64_MAX);
+    atomic_init(&job->leased_us, INT64_MAX);
     job->model = worker__model_find(models, claim->model, claim->model_version);
     if (!job->model) {
         err_set(&job->error, ERR_UNKNOWN_MODEL, "this worker does not serve %s version %s", claim->model,
@@ -78,8 +79,13 @@ static bool should_stop(void *ctx, size_t index) {
     struct group *group = ctx;
     struct worker__job *job = group->members[index];
     if (atomic_load_explicit(&job->stop, memory_order_relaxed) != STOP_NO) return true;
-    if (clock_mono_us(group->batch->clock) < atomic_load_explicit(&job->deadline_us, memory_order_relaxed))
-        return false;
+    int64_t now_us = clock_mono_us(group->batch->clock);
+    if (now_us >= atomic_load_explicit(&job->leased_us, memory_order_relaxed)) {
+        int none = STOP_NO; /* the main thread may be waiting for a store that does not answer */
+        atomic_compare_exchange_strong(&job->stop, &none, STOP_LOST);
+        return true;
+    }
+    if (now_us < atomic_load_explicit(&job->deadline_us, memory_order_relaxed)) return false;
     atomic_store(&job->timed_out, true);
     return true;
 }
@@ -160,6 +166,7 @@ void worker_batch_run(struct worker_batch *batch, const struct clock *clock) {
             atomic_store(&batch->jobs[i].deadline_us, batch->started_us + batch->jobs[i].claim.timeout_ms * 1000);
     while (!batch->sticky && next_group(batch, &group)) run_group(&group);
     batch->run_us = clock_mono_us(clock) - batch->started_us;
+    atomic_store(&batch->over, true);
     free(group.members);
     free(group.runs);
 }

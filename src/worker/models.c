@@ -23,6 +23,7 @@ struct worker_models {
     size_t count;
     const char **names; /* distinct, in the repository's order */
     int *max_jobs;
+    int64_t *max_delay_us;
     size_t name_count;
     char device[256];
     struct buf json;
@@ -141,10 +142,11 @@ static void put_model(struct buf *out, const struct worker__model *model) {
     buf_puts(out, "}");
 }
 
-/* Names to claim for: each once, with the batch size of its latest version. */
+/* Names to claim for: each once, with the batch size and delay of its latest version. */
 static void list_names(struct worker_models *models) {
     models->names = mem_calloc(models->count, sizeof *models->names);
     models->max_jobs = mem_calloc(models->count, sizeof *models->max_jobs);
+    models->max_delay_us = mem_calloc(models->count, sizeof *models->max_delay_us);
     for (size_t i = 0; i < models->count; i++) {
         const struct model_entry *entry = models->loaded[i].entry;
         size_t at = models->name_count;
@@ -154,6 +156,7 @@ static void list_names(struct worker_models *models) {
             models->name_count++;
         models->names[at] = entry->name;
         models->max_jobs[at] = entry->max_batch_size > 1 ? entry->max_batch_size : 1;
+        models->max_delay_us[at] = entry->max_queue_delay_us;
     }
 }
 
@@ -198,6 +201,7 @@ void worker_models_free(struct worker_models *models) {
     free(models->loaded);
     free(models->names);
     free(models->max_jobs);
+    free(models->max_delay_us);
     free(models);
 }
 
@@ -214,8 +218,9 @@ struct worker__model *worker__model_find(struct worker_models *models, const cha
     return NULL;
 }
 
-size_t worker__model_names(struct worker_models *models, const char *const **ret_names, const int **ret_max_jobs) {
-    *ret_names = models->names;
-    *ret_max_jobs = models->max_jobs;
-    return models->name_count;
+void worker__model_names(struct worker_models *models, struct store_claim *ret) {
+    ret->models = models->names;
+    ret->max_jobs = models->max_jobs;
+    ret->max_delay_us = models->max_delay_us;
+    ret->model_count = models->name_count;
 }

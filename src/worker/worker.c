@@ -17,6 +17,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,9 @@ struct worker {
     struct worker_batch *running, *ahead, *ended; /* in the runner; claimed ahead; finished, not yet told */
     struct arena arena;                           /* receives claims */
     bool draining, woken, renew_now, stuck;
+    pthread_mutex_t guard_lock; /* of the two that follow: see worker_must_end */
+    const struct worker_batch *guarded;
+    int64_t end_by_ms;
     int64_t claim_at_ms, renew_at_ms, register_at_ms, progress_at_ms, started_at;
     int64_t patience_ms; /* the moment at which the running batch is no longer quick */
     int64_t batch_us;    /* smoothed time of a batch; -1: none yet */
@@ -59,13 +63,44 @@ static uint64_t draw(struct worker *worker, uint64_t below) {
     return below ? (worker->seed * UINT64_C(2685821657736338717) >> 16) % below : 0;
 }
 
+static int64_t first_said(int64_t job, int64_t model, int64_t configured) {
+    return job ? job : model ? model : configured;
+}
+
 /* Exponential with full jitter: uniform in [0, base * 2^(attempt - 1)], capped. Source: M. Brooker, "Exponential
- * Backoff and Jitter". */
-static int64_t backoff_ms(struct worker *worker, int attempt) {
-    int64_t most = worker->cfg.backoff_ms;
-    for (int i = 1; i < attempt && most < worker->cfg.backoff_max_ms; i++) most *= 2;
-    if (most > worker->cfg.backoff_max_ms) most = worker->cfg.backoff_max_ms;
+ * Backoff and Jitter". What the job says goes before what its model says, and that before the configuration. */
+static int64_t backoff_ms(struct worker *worker, const struct worker__job *job) {
+    static const struct model_policy nothing_said;
+    const struct model_policy *policy = job->model ? &job->model->entry->policy : &nothing_said;
+    int64_t most = first_said(job->claim.backoff_ms, policy->backoff_ms, worker->cfg.backoff_ms);
+    int64_t cap = first_said(job->claim.backoff_max_ms, policy->backoff_max_ms, worker->cfg.backoff_max_ms);
+    for (int i = 1; i < job->claim.attempt && most < cap; i++) most *= 2;
+    if (most > cap) most = cap;
     return (int64_t)draw(worker, (uint64_t)most + 1);
+}
+
+static size_t batch_count(const struct worker_batch *batch) { return batch ? batch->count : 0; }
+
+/* By then the process must have ended, even if its main thread waits for a store that does not answer. */
+static void set_end_by(struct worker *worker) {
+    struct worker_batch *batch = worker->running;
+    int64_t end_by_ms = INT64_MAX;
+    for (size_t i = 0; i < batch_count(batch); i++) {
+        int64_t lost_ms = atomic_load(&batch->jobs[i].leased_us) / 1000;
+        if (lost_ms + worker->cfg.lease_ms / 3 < end_by_ms) end_by_ms = lost_ms + worker->cfg.lease_ms / 3;
+    }
+    pthread_mutex_lock(&worker->guard_lock);
+    worker->guarded = batch;
+    worker->end_by_ms = end_by_ms;
+    pthread_mutex_unlock(&worker->guard_lock);
+}
+
+bool worker_must_end(struct worker *worker) {
+    pthread_mutex_lock(&worker->guard_lock);
+    bool runs = worker->guarded && !atomic_load(&worker->guarded->over);
+    bool must = runs && now_ms(worker) >= worker->end_by_ms;
+    pthread_mutex_unlock(&worker->guard_lock);
+    return must;
 }
 
 /* --- finishing -----------------------------------------------------------------------------------------------------
@@ -88,7 +123,7 @@ static void describe_end(struct worker *worker, struct worker__job *job, struct 
         wire_error_encode(job->error.code, job->error.msg, job->retryable, &job->result);
         ret->code = job->error.code;
         ret->retryable = job->retryable;
-        ret->backoff_ms = backoff_ms(worker, job->claim.attempt);
+        ret->backoff_ms = backoff_ms(worker, job);
     }
     ret->doc = job->result.data;
     ret->doc_len = job->result.len;
@@ -125,19 +160,32 @@ static bool want_claim(const struct worker *worker, struct store_claim *ret) {
     if (worker->draining || worker->stuck) return false;
     if (worker->running && !may_claim_ahead(worker)) return false;
     *ret = (struct store_claim){.worker = worker->cfg.id, .lease_ms = worker->cfg.lease_ms};
-    ret->model_count = worker__model_names(worker->models, &ret->models, &ret->max_jobs);
+    worker__model_names(worker->models, ret);
     return ret->model_count > 0;
 }
 
+/* Nothing was there: when to look again without being told. An incomplete batch says when it will not wait longer. */
+static void look_again_later(struct worker *worker, int64_t wait_us) {
+    int64_t ms = wait_us >= 0 ? (wait_us + 999) / 1000 : IDLE_CLAIM_MS;
+    worker->claim_at_ms = now_ms(worker) + (ms < IDLE_CLAIM_MS ? ms : IDLE_CLAIM_MS);
+}
+
+/* The lease is counted from before it was asked for, so that we think it over before the store does. */
+static void set_leased(struct worker *worker, struct worker__job *job, int64_t asked_us) {
+    atomic_store_explicit(&job->leased_us, asked_us + worker->cfg.lease_ms * 1000, memory_order_relaxed);
+}
+
 /* Takes what was claimed: into the runner if it is free, else ahead. */
-static void take_claims(struct worker *worker, const struct store_claims *claims) {
+static void take_claims(struct worker *worker, const struct store_claims *claims, int64_t asked_us) {
     if (claims->count == 0) {
         arena_reset(&worker->arena);
+        look_again_later(worker, claims->wait_us);
         return;
     }
     worker->stats.claimed += claims->count;
     struct worker_batch *batch =
         worker__batch_new(&worker->arena, claims, worker->models, worker->cfg.max_result_bytes);
+    for (size_t i = 0; i < batch->count; i++) set_leased(worker, &batch->jobs[i], asked_us);
     if (worker->running)
         worker->ahead = batch;
     else
@@ -151,6 +199,7 @@ static int finish_ended(struct worker *worker, size_t *ret_done, struct err *err
     struct store_claim want;
     struct store_claims claims = {0};
     bool wants = want_claim(worker, &want);
+    int64_t asked_us = clock_mono_us(worker->clock);
     for (size_t i = 0; i < batch->count; i++) describe_end(worker, &batch->jobs[i], &ends[i]);
     if (store_finish(worker->st, worker->cfg.id, ends, batch->count, wants ? &want : NULL, &worker->arena, &claims,
                      err) != 0)
@@ -159,8 +208,7 @@ static int finish_ended(struct worker *worker, size_t *ret_done, struct err *err
     *ret_done += batch->count + claims.count;
     worker->ended = NULL;
     worker__batch_free(batch);
-    if (wants) take_claims(worker, &claims);
-    if (wants && claims.count == 0) worker->claim_at_ms = now_ms(worker) + IDLE_CLAIM_MS;
+    if (wants) take_claims(worker, &claims, asked_us);
     return 0;
 }
 
@@ -170,12 +218,26 @@ static int claim_more(struct worker *worker, size_t *ret_done, struct err *err) 
     if (!want_claim(worker, &want)) return 0;
     if (!worker->woken && now_ms(worker) < worker->claim_at_ms) return 0;
     worker->woken = false;
+    int64_t asked_us = clock_mono_us(worker->clock);
     if (store_claim(worker->st, &want, &worker->arena, &claims, err) != 0) return -1;
     /* While there was something there may be more: only an empty answer makes us wait. */
-    if (claims.count == 0) worker->claim_at_ms = now_ms(worker) + IDLE_CLAIM_MS;
     *ret_done += claims.count;
-    take_claims(worker, &claims);
+    take_claims(worker, &claims, asked_us);
     return 0;
+}
+
+static bool is_leased(const struct worker *worker, const struct worker_batch *batch) {
+    return clock_mono_us(worker->clock) < atomic_load_explicit(&batch->jobs[0].leased_us, memory_order_relaxed);
+}
+
+static void note_lost(struct worker_batch *batch) {
+    int64_t ended_us = batch->started_us + batch->run_us;
+    for (size_t i = 0; i < batch->count; i++) {
+        int64_t late_us = ended_us - atomic_load(&batch->jobs[i].leased_us);
+        if (atomic_load(&batch->jobs[i].stop) != STOP_LOST) continue;
+        log_warn(ROLE, "job %s: stopped, since its lease is lost%s", batch->jobs[i].claim.job_id,
+                 late_us < 0 ? "" : arena_printf(&batch->arena, " for %" PRId64 " ms", late_us / 1000));
+    }
 }
 
 /* Moves the batches on: running -> ended, ahead -> running. */
@@ -184,14 +246,21 @@ static void advance(struct worker *worker) {
         BUG_ON(worker->ended);
         worker->ended = worker->running;
         worker->running = NULL;
+        set_end_by(worker);
         int64_t took = worker->ended->run_us;
         worker->batch_us = worker->batch_us < 0 ? took : (worker->batch_us * 7 + took) / 8;
         if (worker->ended->sticky) worker->stuck = true;
+        note_lost(worker->ended);
     }
-    if (!worker->running && worker->ahead && !worker->stuck) {
+    if (!worker->running && worker->ahead && !worker->stuck && !worker->draining) {
         struct worker_batch *batch = worker->ahead;
         worker->ahead = NULL;
-        start_batch(worker, batch);
+        if (is_leased(worker, batch)) {
+            start_batch(worker, batch);
+            return;
+        }
+        log_warn(ROLE, "%zu jobs that were claimed ahead are lost: their lease ran out", batch->count);
+        worker__batch_free(batch);
     }
 }
 
@@ -230,8 +299,6 @@ static void ask_renewal(struct worker__job *job, struct store_renewal *ret) {
     }
 }
 
-static size_t batch_count(const struct worker_batch *batch) { return batch ? batch->count : 0; }
-
 static bool any_progress(const struct worker *worker) {
     for (size_t i = 0; i < batch_count(worker->running); i++)
         if (progress_is_new(&worker->running->jobs[i])) return true;
@@ -250,8 +317,10 @@ static int renew_held(struct worker *worker, struct err *err) {
             ask_renewal(jobs[n], &asks[n]);
             n++;
         }
+    int64_t asked_us = clock_mono_us(worker->clock);
     int rc = store_renew(worker->st, worker->cfg.id, worker->cfg.lease_ms, asks, count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (asks[i].answer != STORE_LEASE_LOST) set_leased(worker, jobs[i], asked_us);
         if (asks[i].answer == STORE_LEASE_LOST) stop_job(worker, jobs[i], STOP_LOST);
         if (asks[i].answer == STORE_LEASE_CANCEL_REQUESTED) stop_job(worker, jobs[i], STOP_CANCEL);
     }
@@ -292,20 +361,28 @@ static int register_when_due(struct worker *worker, struct err *err) {
 /* --- what does not stop --------------------------------------------------------------------------------------------
  */
 
-/* When a running job was told to stop, or should have by its deadline; 0: it may go on. */
-static int64_t told_at_ms(const struct worker__job *job) {
-    int64_t deadline_us = atomic_load(&job->deadline_us);
-    if (job->stop_at_ms) return job->stop_at_ms;
-    return deadline_us == INT64_MAX ? 0 : deadline_us / 1000;
+/* When the work on a job must be over, if it has to be: told to stop, past its deadline, or past its lease. A job that
+ * another worker may have by now gets a quarter of a lease at most; the guardian, should it come to that, a third. */
+static int64_t over_at_ms(const struct worker *worker, const struct worker__job *job) {
+    int64_t deadline_us = atomic_load(&job->deadline_us), lost_ms = worker->cfg.lease_ms / 4;
+    int64_t grace_ms = worker->cfg.grace_ms;
+    int64_t over = atomic_load(&job->leased_us) / 1000 + lost_ms;
+    if (deadline_us / 1000 + grace_ms < over) over = deadline_us / 1000 + grace_ms;
+    if (atomic_load(&job->stop) == STOP_LOST && lost_ms < grace_ms) grace_ms = lost_ms;
+    if (job->stop_at_ms && job->stop_at_ms + grace_ms < over) over = job->stop_at_ms + grace_ms;
+    return over;
 }
 
-static bool is_stuck(const struct worker *worker) {
+static int64_t batch_over_at_ms(const struct worker *worker) {
+    int64_t first = INT64_MAX;
     for (size_t i = 0; i < batch_count(worker->running); i++) {
-        int64_t told = told_at_ms(&worker->running->jobs[i]);
-        if (told && now_ms(worker) >= told + worker->cfg.grace_ms) return true;
+        int64_t over = over_at_ms(worker, &worker->running->jobs[i]);
+        if (over < first) first = over;
     }
-    return false;
+    return first;
 }
+
+static bool is_stuck(const struct worker *worker) { return now_ms(worker) >= batch_over_at_ms(worker); }
 
 /* The runs that will not end: what each job of theirs deserves. A cancelled one is left to whoever sees us die. */
 static void describe_stuck(const struct worker *worker, struct worker__job *job, const struct buf *timeout_error,
@@ -372,23 +449,25 @@ static int listen_to_store(struct worker *worker, struct err *err) {
 }
 
 static int step(struct worker *worker, size_t *ret_done, struct err *err) {
-    if (listen_to_store(worker, err) != 0) return -1;
     if (!worker->ended) advance(worker);
     if (worker->stuck || is_stuck(worker)) {
         worker->stuck = true;
         return end_process(worker, err);
     }
+    if (listen_to_store(worker, err) != 0) return -1;
+    if (renew_when_due(worker, err) != 0) return -1; /* before what may fail, or a lease would run out for that */
     if (worker->ended && finish_ended(worker, ret_done, err) != 0) return -1;
     if (release_ahead_when_due(worker, err) != 0) return -1;
     if (claim_more(worker, ret_done, err) != 0) return -1;
-    if (renew_when_due(worker, err) != 0) return -1;
     return register_when_due(worker, err);
 }
 
 int worker_step(void *self, struct err *err) {
     struct worker *worker = self;
     size_t done = 0;
-    return step(worker, &done, err) == 0 ? (int)done : -1;
+    int rc = step(worker, &done, err);
+    set_end_by(worker);
+    return rc == 0 ? (int)done : -1;
 }
 
 /* How long nothing is due. */
@@ -399,10 +478,8 @@ static int64_t wait_ms(const struct worker *worker) {
     if (worker->running && worker->renew_at_ms < until) until = worker->renew_at_ms;
     if (worker->ahead && worker->patience_ms < until) until = worker->patience_ms;
     if (want_claim(worker, &want) && worker->claim_at_ms < until) until = worker->claim_at_ms;
-    for (size_t i = 0; i < batch_count(worker->running); i++) {
-        int64_t told = told_at_ms(&worker->running->jobs[i]);
-        if (told && told + worker->cfg.grace_ms < until) until = told + worker->cfg.grace_ms;
-    }
+    int64_t over = batch_over_at_ms(worker);
+    if (over < until) until = over;
     if (worker->running && until > now + PROGRESS_MS) until = now + PROGRESS_MS;
     return until > now ? until - now : 0;
 }
@@ -417,7 +494,18 @@ void worker_wait(struct worker *worker) {
     poll(fds, 2, (int)(ms > 1000 ? 1000 : ms)); /* a signal, or at most a second: the caller looks at its stop flag */
 }
 
-void worker_drain(struct worker *worker) { worker->draining = true; }
+/* What was claimed ahead goes back with the next step. */
+void worker_drain(struct worker *worker) {
+    worker->draining = true;
+    worker->patience_ms = now_ms(worker);
+}
+
+void worker_stop_runs(struct worker *worker) {
+    for (size_t i = 0; i < batch_count(worker->running); i++)
+        if (atomic_load(&worker->running->jobs[i].stop) == STOP_NO)
+            stop_job(worker, &worker->running->jobs[i], STOP_SHUTDOWN);
+}
+
 bool worker_is_idle(const struct worker *worker) { return !worker->running && !worker->ahead && !worker->ended; }
 struct worker_stats worker_stats_get(const struct worker *worker) {
     return worker->stats;
@@ -432,6 +520,7 @@ struct worker *worker_new(const struct worker_config *cfg, struct store *st, str
     worker->runner = runner;
     worker->clock = clock;
     worker->batch_us = -1;
+    pthread_mutex_init(&worker->guard_lock, NULL);
     worker->seed = cfg->seed | 1;
     worker->started_at = clock_wall_ms(clock);
     arena_init(&worker->arena);
@@ -444,5 +533,6 @@ void worker_free(struct worker *worker) {
     worker__batch_free(worker->ahead);
     worker__batch_free(worker->ended);
     arena_done(&worker->arena);
+    pthread_mutex_destroy(&worker->guard_lock);
     free(worker);
 }

@@ -18,8 +18,8 @@ struct worker__model {
 };
 /* The loaded model of `name` and `version` (NULL = latest), or NULL. */
 struct worker__model *worker__model_find(struct worker_models *models, const char *name, const char *version);
-/* Names to claim for, and how many jobs at once. Arrays live as long as models. */
-size_t worker__model_names(struct worker_models *models, const char *const **ret_names, const int **ret_max_jobs);
+/* What to claim for: writes the models of `ret`. Arrays live as long as models. */
+void worker__model_names(struct worker_models *models, struct store_claim *ret);
 
 /* --- batch.c -------------------------------------------------------------------------------------------------------
  */
@@ -39,6 +39,7 @@ struct worker__job {
     atomic_int stop;             /* enum worker__stop; set by the main thread */
     atomic_bool timed_out;       /* set by whoever sees the deadline first */
     _Atomic int64_t deadline_us; /* monotonic; INT64_MAX: none. Set when the run starts */
+    _Atomic int64_t leased_us;   /* monotonic: from then on another worker may have it. Set with every renewal */
     _Atomic double progress;
     int64_t stop_at_ms;   /* when it was told to stop; 0: not (main thread only) */
     double progress_told; /* main thread only */
@@ -50,7 +51,8 @@ struct worker_batch {
     size_t count;
     const struct clock *clock;
     size_t max_result_bytes;
-    bool sticky; /* the executor is broken */
+    bool sticky;      /* the executor is broken */
+    atomic_bool over; /* nothing of it runs any more */
     int64_t started_us, run_us;
 };
 

@@ -113,6 +113,7 @@ class House:
             "store": {"url": redis.url},
             "models": {"repository": MODELS},
             "relay": {"lease_ms": 1000},
+            "worker": {"shutdown_ms": 5000},
         }
         if name:
             self.settings["store"]["prefix"] = self.prefix

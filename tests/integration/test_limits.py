@@ -1,4 +1,5 @@
 """Who may run how much, in what order, for how long, and how long it is remembered: the settings of limits and jobs."""
+import json
 import unittest
 
 import flow
@@ -93,6 +94,25 @@ class Limits(unittest.TestCase):
         keys = pt.redis_cli(redis, "--scan", "--pattern", "kept:*").split()
         self.assertEqual([key for key in keys if "bad" in key or "late" in key], [], "something of them is left")
         house.verify()
+
+    def test_incomplete_batch_waits_for_more_and_a_full_one_does_not(self):
+        repository = pt.temp_dir("models")
+        (repository / "lazy").mkdir()
+        (repository / "lazy/config.json").write_text(json.dumps(
+            {"name": "lazy", "backend": "fake", "max_batch_size": 4,
+             "dynamic_batching": {"max_queue_delay_microseconds": 400000}}))
+        house = self.house("lazy", models={"repository": repository})
+        house.produce([flow.create("first", model="lazy")])
+        house.wait_state("first", "queued")
+        house.produce([flow.create("second", model="lazy")])
+        runs = self.runs(house, ["first", "second"])
+        waited = runs["first"][0] - int(house.record("first")["queued_at"])
+        self.assertEqual(runs["first"][0], runs["second"][0], "not one batch")
+        self.assertGreaterEqual(waited, 399)
+        house.produce([flow.create(f"full{n}", model="lazy") for n in range(4)])
+        house.wait_count("completed", 6)
+        records = [house.record(f"full{n}") for n in range(4)]
+        self.assertLess(max(int(record["started_at"]) - int(record["queued_at"]) for record in records), 399)
 
     def test_redis_that_lost_everything_gets_the_limits_again(self):
         house = self.house("lost", limits={"running_per_tenant": 3})

@@ -83,6 +83,18 @@ class ModelPolicy(unittest.TestCase):
         self.serve.wait_log(r"narrow\.commands is paused: \d+ jobs of narrow are queued, the limit is 3")
         self.assertLess(house.count("queued"), 210, "all of them were taken")
 
+    def test_retry_waits_as_long_as_job_model_or_configuration_say(self):
+        house = self.house("backoff", jobs={"retry_backoff_ms": 1, "retry_backoff_max_ms": 1})
+        house.produce([flow.create("by-model", "patient", fake_fail="execution_failed"),
+                       flow.create("by-job", "patient", fake_fail="execution_failed", backoff_ms=1),
+                       flow.create("by-cap", "patient", fake_fail="execution_failed", backoff_max_ms=1),
+                       flow.create("by-configuration", "plain", fake_fail="execution_failed")])
+        for job_id in ("by-job", "by-cap", "by-configuration"):
+            house.wait_state(job_id, "failed")
+        waiting = pt.wait_for(lambda: (record := house.record("by-model")).get("attempt") == "2" and record, 20, "one attempt")
+        self.assertEqual(waiting["state"], "queued")
+        self.assertGreater(int(waiting["not_before"]) - int(waiting["queued_at"]), 1000)  # drawn below a day
+
 
 if __name__ == "__main__":
     pt.main()
