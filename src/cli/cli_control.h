@@ -38,7 +38,8 @@ struct cli_supervisor;
 struct cli_supervisor *cli__supervisor_new(struct cli_context *ctx, struct store *st, int count); /* borrows */
 /* Reaps, reports the dead to the store, starts what is missing. Never blocks for long. */
 int cli__supervisor_step(void *supervisor, struct err *err) MUSTCHECK;
-/* Asks the workers to end, waits for `ms`, kills what is left, reports it. In a hurry they give everything back at once.
+/* Asks the workers to end, waits for `ms`, kills what is left, reports it. In a hurry they give everything back at
+ * once.
  */
 void cli__supervisor_stop(struct cli_supervisor *supervisor, int64_t ms);
 void cli__supervisor_free(struct cli_supervisor *supervisor);

@@ -520,7 +520,8 @@ static void test_onnx_refuses_a_broken_or_unsupported_model_and_says_why(void **
     onnx_build_node(&b, "TfIdfVectorizer", "rnn", "x", "y");
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 1, (int64_t[]){-1});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 1, (int64_t[]){-1});
-    load_refused(write_built(&b), 1, "unsupported_model", "node 'rnn' (TfIdfVectorizer): the operator is not supported");
+    load_refused(write_built(&b), 1, "unsupported_model",
+                 "node 'rnn' (TfIdfVectorizer): the operator is not supported");
 }
 
 static void test_onnx_refuses_to_batch_a_model_with_a_fixed_dimension(void **state) {
