@@ -191,11 +191,38 @@ static int sort_nodes(struct onnx_model *model, struct err *err) {
     return rc;
 }
 
+/* --- inputs behind shapes ---------------------------------------------------------------------------------------- */
+
+static bool may_be_a_size(const struct onnx_io *io) {
+    return (io->datatype == DATATYPE_INT64 || io->datatype == DATATYPE_INT32) && (io->rank == 0 || io->rank == 1);
+}
+
+/* A shape may follow from an input by way of arithmetic, as in Range(Cast(n)). Then the input's value is asked for as
+ * if the node read it itself; but only of whole numbers in a line, lest a network be computed to plan it. */
+static void trace_shapes(struct onnx_model *model) {
+    bool *read = mem_calloc(model->value_count, sizeof *read);
+    for (size_t n = model->node_count; n-- > 0;) {
+        const struct onnx__node *node = &model->nodes[n];
+        bool wanted = false;
+        for (size_t i = 0; i < node->output_count; i++) wanted |= node->outputs[i] >= 0 && read[node->outputs[i]];
+        wanted = wanted && !(node->op->flags & OP_OF_SHAPES);
+        for (size_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] >= 0 && (wanted || (i < 8 && (node->op->shape_inputs >> i & 1))))
+                read[node->inputs[i]] = true;
+    }
+    for (size_t i = 0; i < model->input_count; i++) {
+        int number = model->input_values[i];
+        if (read[number] && may_be_a_size(&model->inputs[i])) model->values[number].decides_shape = true;
+    }
+    free(read);
+}
+
 int onnx__graph_finish(struct onnx_model *model, struct err *err) {
     if (bind_inputs(model, err) != 0 || bind_producers(model, err) != 0 || bind_outputs(model, err) != 0) return -1;
     for (size_t n = 0; n < model->node_count; n++)
         if (bind_node(model, &model->nodes[n], err) != 0) return -1;
     if (sort_nodes(model, err) != 0) return -1;
+    trace_shapes(model);
     return onnx__plan_fold_model(model, err);
 }
 

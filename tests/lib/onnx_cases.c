@@ -21,24 +21,47 @@ bool onnx_case_read_file(const char *path, struct buf *ret) {
 
 /* --- comparing --------------------------------------------------------------------------------------------------- */
 
+static double half(uint16_t bits) {
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double value = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    if (exponent == 31) value = fraction ? NAN : INFINITY;
+    return bits >> 15 ? -value : value;
+}
+
+#define ELEMENT(type) (double)((const type *)tensor->data)[i]
+
 static double element(const struct tensor *tensor, int64_t i) {
     switch (tensor->datatype) {
+    case DATATYPE_FP16:
+        return half(((const uint16_t *)tensor->data)[i]);
     case DATATYPE_FP32:
-        return (double)((const float *)tensor->data)[i];
+        return ELEMENT(float);
     case DATATYPE_FP64:
-        return ((const double *)tensor->data)[i];
-    case DATATYPE_INT32:
-        return (double)((const int32_t *)tensor->data)[i];
-    case DATATYPE_INT64:
-        return (double)((const int64_t *)tensor->data)[i];
+        return ELEMENT(double);
     case DATATYPE_INT8:
-        return (double)((const int8_t *)tensor->data)[i];
+        return ELEMENT(int8_t);
+    case DATATYPE_INT16:
+        return ELEMENT(int16_t);
+    case DATATYPE_INT32:
+        return ELEMENT(int32_t);
+    case DATATYPE_INT64:
+        return ELEMENT(int64_t);
     case DATATYPE_BOOL:
     case DATATYPE_UINT8:
-        return (double)((const uint8_t *)tensor->data)[i];
+        return ELEMENT(uint8_t);
+    case DATATYPE_UINT16:
+        return ELEMENT(uint16_t);
+    case DATATYPE_UINT32:
+        return ELEMENT(uint32_t);
+    case DATATYPE_UINT64:
+        return ELEMENT(uint64_t);
     default:
         return NAN; /* never passes */
     }
+}
+
+static bool is_real(enum datatype datatype) {
+    return datatype == DATATYPE_FP16 || datatype == DATATYPE_FP32 || datatype == DATATYPE_FP64;
 }
 
 int onnx_case_compare(const struct tensor *have, const struct tensor *want, double rtol, double atol, struct err *err) {
@@ -49,9 +72,10 @@ int onnx_case_compare(const struct tensor *have, const struct tensor *want, doub
     for (int i = 0; same && i < have->rank; i++) same = have->shape[i] == want->shape[i];
     if (!same) return err_set(err, ERR_EXECUTION_FAILED, "output '%s' has another shape than expected", have->name);
     int64_t count = tensor_element_count(want->shape, want->rank);
+    if (!is_real(want->datatype)) rtol = atol = 0;
     for (int64_t i = 0; i < count; i++) {
         double a = element(have, i), b = element(want, i);
-        if (a == b || fabs(a - b) <= rtol * fabs(b) + atol) continue; /* equal: infinities */
+        if (a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= rtol * fabs(b) + atol) continue; /* equal: infinities */
         return err_set(err, ERR_EXECUTION_FAILED, "output '%s', element %lld: %.9g, expected %.9g", have->name,
                        (long long)i, a, b);
     }

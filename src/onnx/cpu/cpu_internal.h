@@ -16,6 +16,70 @@ OP_RUN(div);
 OP_RUN(relu);
 OP_RUN(sigmoid);
 OP_RUN(tanh);
+OP_INFER(truth);
+OP_INFER(compare);
+OP_INFER(cast_like);
+OP_INFER(gelu);
+OP_RUN(gelu);
+OP_INFER(cast);
+OP_RUN(cast);
+OP_INFER(bit_shift);
+OP_RUN(bit_shift);
+OP_INFER(prelu);
+OP_RUN(prelu);
+OP_INFER(pow);
+OP_RUN(pow);
+OP_INFER(where);
+OP_RUN(where);
+OP_RUN(acos);
+OP_RUN(acosh);
+OP_RUN(asin);
+OP_RUN(asinh);
+OP_RUN(atan);
+OP_RUN(atanh);
+OP_RUN(ceil);
+OP_RUN(cos);
+OP_RUN(cosh);
+OP_RUN(erf);
+OP_RUN(exp);
+OP_RUN(floor);
+OP_RUN(log);
+OP_RUN(reciprocal);
+OP_RUN(round);
+OP_RUN(sin);
+OP_RUN(sinh);
+OP_RUN(sqrt);
+OP_RUN(tan);
+OP_RUN(celu);
+OP_RUN(elu);
+OP_RUN(hard_sigmoid);
+OP_RUN(hard_swish);
+OP_RUN(leaky_relu);
+OP_RUN(mish);
+OP_RUN(selu);
+OP_RUN(shrink);
+OP_RUN(softplus);
+OP_RUN(softsign);
+OP_RUN(thresholded_relu);
+OP_RUN(abs);
+OP_RUN(neg);
+OP_RUN(sign);
+OP_RUN(not );
+OP_RUN(is_nan);
+OP_RUN(is_inf);
+OP_RUN(mod);
+OP_RUN(equal);
+OP_RUN(greater);
+OP_RUN(greater_or_equal);
+OP_RUN(less);
+OP_RUN(less_or_equal);
+OP_RUN(and);
+OP_RUN(or);
+OP_RUN(xor);
+OP_RUN(max);
+OP_RUN(min);
+OP_RUN(sum);
+OP_RUN(mean);
 OP_INFER(clip);
 OP_RUN(clip);
 OP_INFER(conv);
@@ -132,6 +196,41 @@ void onnx__window_shape(const struct onnx__window *window, const struct tensor *
                         struct tensor *out);
 static inline int64_t onnx__volume(const int64_t dims[3]) { return dims[0] * dims[1] * dims[2]; }
 
+/* cast.c */
+void onnx__convert(enum datatype from_type, const void *from, enum datatype to_type, void *to, int64_t n);
+#define HALF_STRETCH 256 /* numbers of FP16 that are computed as FP32 at a time */
+
+/* Members of a table of functions, by datatype, from functions whose names end in the C type. */
+#define FNS_REAL(name) [DATATYPE_FP32] = name##_float, [DATATYPE_FP64] = name##_double
+#define FNS_SIGNED(name)                                                                                               \
+    [DATATYPE_INT8] = name##_int8_t, [DATATYPE_INT16] = name##_int16_t, [DATATYPE_INT32] = name##_int32_t,             \
+    [DATATYPE_INT64] = name##_int64_t
+#define FNS_UNSIGNED(name)                                                                                             \
+    [DATATYPE_UINT8] = name##_uint8_t, [DATATYPE_UINT16] = name##_uint16_t, [DATATYPE_UINT32] = name##_uint32_t,       \
+    [DATATYPE_UINT64] = name##_uint64_t
+#define FNS_NUMBER(name) FNS_REAL(name), FNS_SIGNED(name), FNS_UNSIGNED(name)
+
+/* broadcast.c: operands seen as rows of an output.
+ *
+ *     for (onnx__rows_init(&rows, out, 2, operands); rows.done < rows.total; onnx__rows_next(&rows))
+ *         ... rows.n elements of the output from its element rows.done on
+ */
+#define ROWS_MAX_OPERANDS 3
+struct onnx__rows {
+    int64_t done, total, n;            /* elements of the output; n: of a row */
+    const char *at[ROWS_MAX_OPERANDS]; /* where the row begins */
+    int64_t stride[ROWS_MAX_OPERANDS]; /* along the row, in elements: 0 or 1 */
+    size_t size[ROWS_MAX_OPERANDS];    /* of an element */
+    int operands, rank;
+    int64_t dims[TENSOR_MAX_RANK], index[TENSOR_MAX_RANK], steps[ROWS_MAX_OPERANDS][TENSOR_MAX_RANK];
+};
+void onnx__rows_init(struct onnx__rows *rows, const struct tensor *out, int operands,
+                     const struct tensor *const *operand);
+void onnx__rows_next(struct onnx__rows *rows);
+/* Output 0 becomes what all inputs broadcast to; those from `first` on must be of one datatype. */
+int onnx__broadcast_infer(const struct onnx__step *step, size_t first, enum datatype datatype,
+                          struct err *err) MUSTCHECK;
+
 /* strided.c: an input seen as an output's elements in their order. */
 #define STRIDED_MAX_RANK (2 * TENSOR_MAX_RANK)
 struct onnx__strided {
@@ -139,6 +238,8 @@ struct onnx__strided {
     int64_t shape[STRIDED_MAX_RANK], strides[STRIDED_MAX_RANK]; /* in bytes; 0 repeats, negative goes backwards */
 };
 struct onnx__strided onnx__strided_of(const struct tensor *tensor); /* as it lies in memory */
+/* Broadcast over `out`. */
+struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const struct tensor *out);
 void onnx__strided_copy(const struct onnx__strided *view, size_t size, const void *from, void *to);
 
 /* gather.c: numbers that pick elements */

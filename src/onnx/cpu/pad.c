@@ -21,12 +21,7 @@ OP_INFER(expand) {
 
 OP_RUN(expand) {
     const struct tensor *x = step->in[0], *out = step->out[0];
-    struct onnx__strided from = onnx__strided_of(x), view = {.rank = out->rank};
-    for (int i = 0; i < out->rank; i++) {
-        int own = i - (out->rank - x->rank);
-        view.shape[i] = out->shape[i];
-        view.strides[i] = own < 0 || x->shape[own] == 1 ? 0 : from.strides[own];
-    }
+    struct onnx__strided view = onnx__strided_spread(x, out);
     onnx__strided_copy(&view, datatype_size(x->datatype), x->data, out->data);
     return 0;
 }

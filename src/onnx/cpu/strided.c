@@ -15,6 +15,16 @@ struct onnx__strided onnx__strided_of(const struct tensor *tensor) {
     return view;
 }
 
+struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const struct tensor *out) {
+    struct onnx__strided from = onnx__strided_of(tensor), view = {.rank = out->rank};
+    for (int i = 0; i < out->rank; i++) {
+        int own = i - (out->rank - tensor->rank);
+        view.shape[i] = out->shape[i];
+        view.strides[i] = own < 0 || tensor->shape[own] == 1 ? 0 : from.strides[own];
+    }
+    return view;
+}
+
 /* Drops dimensions of 1 and joins neighbours; at least one dimension is left. */
 static struct onnx__strided joined(const struct onnx__strided *view, size_t size) {
     struct onnx__strided ret = {0};
