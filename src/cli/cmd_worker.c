@@ -21,6 +21,7 @@
 #define EXIT_STUCK    70 /* sysexits' EX_SOFTWARE: start me again */
 #define RETRY_MS      50
 #define GUARD_MS      20
+#define GUARD_LOOKS   4
 #define BACKOFF_PARTS 10 /* of a lease: a store that was away is asked again in time to keep it */
 
 const char cmd_worker_help[] =
@@ -82,10 +83,11 @@ struct guardian {
 
 static void *guard(void *self) {
     struct guardian *guardian = self;
+    int seen = 0; /* in a row: a process that stood still gets a moment to see for itself */
     while (!atomic_load(&guardian->quit)) {
-        if (worker_must_end(guardian->worker)) {
-            log_error(ROLE,
-                      "the lease of a run has been lost for a third of it, and the run goes on: this process ends");
+        seen = worker_must_end(guardian->worker) ? seen + 1 : 0;
+        if (seen == GUARD_LOOKS) {
+            log_error(ROLE, "a run goes on although its lease is long lost: this process ends");
             _exit(EXIT_STUCK);
         }
         cli__pause_ms(GUARD_MS);

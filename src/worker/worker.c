@@ -81,14 +81,20 @@ static int64_t backoff_ms(struct worker *worker, const struct worker__job *job) 
 
 static size_t batch_count(const struct worker_batch *batch) { return batch ? batch->count : 0; }
 
-/* By then the process must have ended, even if its main thread waits for a store that does not answer. */
-static void set_end_by(struct worker *worker) {
-    struct worker_batch *batch = worker->running;
-    int64_t end_by_ms = INT64_MAX;
+static int64_t first_lost_ms(const struct worker_batch *batch) {
+    int64_t first = INT64_MAX;
     for (size_t i = 0; i < batch_count(batch); i++) {
         int64_t lost_ms = atomic_load(&batch->jobs[i].leased_us) / 1000;
-        if (lost_ms + worker->cfg.lease_ms / 3 < end_by_ms) end_by_ms = lost_ms + worker->cfg.lease_ms / 3;
+        if (lost_ms < first) first = lost_ms;
     }
+    return first;
+}
+
+/* What another worker may have by now is worked on for a quarter of a lease at most. By then the process must have
+ * ended, even if its main thread waits for a store that does not answer. */
+static void set_end_by(struct worker *worker) {
+    struct worker_batch *batch = worker->running;
+    int64_t end_by_ms = batch ? first_lost_ms(batch) + worker->cfg.lease_ms / 4 : INT64_MAX;
     pthread_mutex_lock(&worker->guard_lock);
     worker->guarded = batch;
     worker->end_by_ms = end_by_ms;
@@ -282,7 +288,7 @@ static int release_ahead_when_due(struct worker *worker, struct err *err) {
  */
 
 static void stop_job(struct worker *worker, struct worker__job *job, enum worker__stop why) {
-    if (atomic_load(&job->stop) == STOP_NO) job->stop_at_ms = now_ms(worker);
+    if (!job->stop_at_ms) job->stop_at_ms = now_ms(worker);
     atomic_store(&job->stop, why);
 }
 
@@ -361,14 +367,21 @@ static int register_when_due(struct worker *worker, struct err *err) {
 /* --- what does not stop --------------------------------------------------------------------------------------------
  */
 
-/* When the work on a job must be over, if it has to be: told to stop, past its deadline, or past its lease. A job that
- * another worker may have by now gets a quarter of a lease at most; the guardian, should it come to that, a third. */
+/* Jobs whose lease has run out are told to stop, if the runner has not seen it itself. From now on they have little
+ * time: from now, not from then, since a process that stood still has not had any. */
+static void stop_lost(struct worker *worker) {
+    for (size_t i = 0; i < batch_count(worker->running); i++) {
+        struct worker__job *job = &worker->running->jobs[i];
+        if (clock_mono_us(worker->clock) >= atomic_load(&job->leased_us)) stop_job(worker, job, STOP_LOST);
+    }
+}
+
+/* When the work on a job must be over, if it has to be: told to stop, or past its deadline. */
 static int64_t over_at_ms(const struct worker *worker, const struct worker__job *job) {
-    int64_t deadline_us = atomic_load(&job->deadline_us), lost_ms = worker->cfg.lease_ms / 4;
-    int64_t grace_ms = worker->cfg.grace_ms;
-    int64_t over = atomic_load(&job->leased_us) / 1000 + lost_ms;
-    if (deadline_us / 1000 + grace_ms < over) over = deadline_us / 1000 + grace_ms;
-    if (atomic_load(&job->stop) == STOP_LOST && lost_ms < grace_ms) grace_ms = lost_ms;
+    int64_t deadline_us = atomic_load(&job->deadline_us), grace_ms = worker->cfg.grace_ms;
+    int64_t over = deadline_us == INT64_MAX ? INT64_MAX : deadline_us / 1000 + grace_ms;
+    if (atomic_load(&job->stop) == STOP_LOST && worker->cfg.lease_ms / 4 < grace_ms)
+        grace_ms = worker->cfg.lease_ms / 4;
     if (job->stop_at_ms && job->stop_at_ms + grace_ms < over) over = job->stop_at_ms + grace_ms;
     return over;
 }
@@ -450,6 +463,7 @@ static int listen_to_store(struct worker *worker, struct err *err) {
 
 static int step(struct worker *worker, size_t *ret_done, struct err *err) {
     if (!worker->ended) advance(worker);
+    stop_lost(worker);
     if (worker->stuck || is_stuck(worker)) {
         worker->stuck = true;
         return end_process(worker, err);
@@ -478,8 +492,9 @@ static int64_t wait_ms(const struct worker *worker) {
     if (worker->running && worker->renew_at_ms < until) until = worker->renew_at_ms;
     if (worker->ahead && worker->patience_ms < until) until = worker->patience_ms;
     if (want_claim(worker, &want) && worker->claim_at_ms < until) until = worker->claim_at_ms;
-    int64_t over = batch_over_at_ms(worker);
+    int64_t over = batch_over_at_ms(worker), lost = first_lost_ms(worker->running);
     if (over < until) until = over;
+    if (lost >= now && lost < until) until = lost;
     if (worker->running && until > now + PROGRESS_MS) until = now + PROGRESS_MS;
     return until > now ? until - now : 0;
 }

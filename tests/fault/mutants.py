@@ -1,0 +1,54 @@
+#!/usr/bin/python3
+"""mutants: mistakes on purpose, one a binary. The product knows nothing of them: CMake builds each from the sources with one
+place changed, and that place must be there exactly once, or the mutant must be brought up to date.
+
+    mutants.py list                        for CMake: one "name;file" a line
+    mutants.py write NAME SOURCE_DIR OUT   the mutated file
+
+Each is run in the profile (fault.py) that provokes it, and the verdict must then name something wrong.
+"""
+import collections
+import sys
+from pathlib import Path
+
+Mutant = collections.namedtuple("Mutant", "name file old new profile")
+LUA = "src/store/lua/"
+MUTANTS = [
+    Mutant("finish_takes_any_token", LUA + "finish.lua", "job.token == ARGV[at + 1] and ", "", "stalls"),
+    Mutant("cancel_forgotten_with_the_worker", LUA + "common.lua",
+           "if job.cancel_requested then return finish_cancelled(job) end\n  if tonumber(job.crashes)",
+           "if tonumber(job.crashes)", "stalls"),
+    Mutant("trims_before_the_acknowledgement", "src/relay/relay.c", "flight_of(relay, first)->waiting == 0", "true",
+           "controls"),
+    Mutant("offsets_not_stored", LUA + "ingest.lua", "call('HSET', P .. 'ingest', place, offset)",
+           "call('HSETNX', P .. 'ingest', place, offset)", "controls"),
+    Mutant("seq_stands_still", LUA + "common.lua", "job.seq = (job.seq or 0) + 1", "job.seq = job.seq > 0 and job.seq or 1",
+           "calm"),
+    Mutant("outbox_drops_one_of_a_batch", LUA + "common.lua", "unpack(OUT, at, to))",
+           "unpack(OUT, to - at > 1 and at + 2 or at, to))", "calm"),
+    Mutant("renewal_prolongs_nothing", LUA + "renew.lua", "NOW + tonumber(ARGV[2])", "NOW", "calm"),
+    Mutant("conflict_taken_for_a_repeat", LUA + "ingest.lua", "spec == c.spec", "true", "calm"),
+    Mutant("tombstone_not_looked_at", LUA + "ingest.lua", "tombstones and call('ZSCORE'", "false and call('ZSCORE'", "calm"),
+    Mutant("every_failure_is_tried_again", LUA + "finish.lua", "if retryable and ", "if ", "calm"),
+    Mutant("delay_not_kept", LUA + "common.lua", "if job.not_before > NOW then", "if false then", "calm"),
+    Mutant("attempt_not_written", LUA + "common.lua", "'attempt', job.attempt, 'crashes'", "'crashes'", "calm"),
+]
+
+
+def write(name, source_dir, out):
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    text = (Path(source_dir) / mutant.file).read_text()
+    places = text.count(mutant.old)
+    if places != 1:
+        sys.exit(f"mutants.py: {name}: {mutant.file} has {mutant.old!r} {places} times, not once: bring the mutant up to date")
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(text.replace(mutant.old, mutant.new))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["list"]:
+        print("\n".join(f"{mutant.name};{mutant.file}" for mutant in MUTANTS))
+    elif sys.argv[1:2] == ["write"] and len(sys.argv) == 5:
+        write(*sys.argv[2:])
+    else:
+        sys.exit(__doc__)
