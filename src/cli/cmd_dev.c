@@ -201,6 +201,7 @@ static int reload_config(struct dev *dev, struct arena *arena, struct err *err) 
         arena_printf(arena, "kafka.bootstrap.servers=%s", bus_mock_bootstrap(dev->mock)),
         arena_printf(arena, "store.url=redis://127.0.0.1:%d", dev->redis_port),
         "bus.create_topics=false",
+        "worker.shutdown=immediate", /* what runs ends for nobody: all of it goes with the instance */
         arena_printf(arena, "models.repository=%s",
                      repository ? repository : config_string(ctx->cfg, "models.repository")),
     };

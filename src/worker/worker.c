@@ -33,6 +33,7 @@
 #define REGISTER_TTL_LEASES 3
 #define AHEAD_PATIENCE      4   /* what is claimed ahead waits so many times prefetch_below_ms, then it goes back */
 #define RETRY_CALL_MS       100 /* after the store was not there */
+#define SECOND_LOOK_MS      50
 
 struct worker {
     struct worker_config cfg;
@@ -47,6 +48,7 @@ struct worker {
     const struct worker_batch *guarded;
     int64_t end_by_ms;
     int64_t claim_at_ms, renew_at_ms, register_at_ms, progress_at_ms, started_at;
+    int64_t overdue_ms;  /* when a run was first seen that should be over; INT64_MAX: none is */
     int64_t patience_ms; /* the moment at which the running batch is no longer quick */
     int64_t batch_us;    /* smoothed time of a batch; -1: none yet */
     uint64_t seed;
@@ -288,7 +290,8 @@ static int release_ahead_when_due(struct worker *worker, struct err *err) {
  */
 
 static void stop_job(struct worker *worker, struct worker__job *job, enum worker__stop why) {
-    if (!job->stop_at_ms) job->stop_at_ms = now_ms(worker);
+    if (!job->stop_at_ms || (why == STOP_LOST && atomic_load(&job->stop) == STOP_CANCEL))
+        job->stop_at_ms = now_ms(worker);
     atomic_store(&job->stop, why);
 }
 
@@ -395,7 +398,15 @@ static int64_t batch_over_at_ms(const struct worker *worker) {
     return first;
 }
 
-static bool is_stuck(const struct worker *worker) { return now_ms(worker) >= batch_over_at_ms(worker); }
+/* A run that should be over and is not: seen twice, so that a process that stood still gets a moment to end it. */
+static bool is_stuck(struct worker *worker) {
+    int64_t now = now_ms(worker);
+    if (now < batch_over_at_ms(worker))
+        worker->overdue_ms = INT64_MAX;
+    else if (worker->overdue_ms == INT64_MAX)
+        worker->overdue_ms = now;
+    return worker->overdue_ms != INT64_MAX && now >= worker->overdue_ms + SECOND_LOOK_MS;
+}
 
 /* The runs that will not end: what each job of theirs deserves. A cancelled one is left to whoever sees us die. */
 static void describe_stuck(const struct worker *worker, struct worker__job *job, const struct buf *timeout_error,
@@ -493,7 +504,7 @@ static int64_t wait_ms(const struct worker *worker) {
     if (worker->ahead && worker->patience_ms < until) until = worker->patience_ms;
     if (want_claim(worker, &want) && worker->claim_at_ms < until) until = worker->claim_at_ms;
     int64_t over = batch_over_at_ms(worker), lost = first_lost_ms(worker->running);
-    if (over < until) until = over;
+    if (over < until) until = worker->overdue_ms == INT64_MAX ? over : worker->overdue_ms + SECOND_LOOK_MS;
     if (lost >= now && lost < until) until = lost;
     if (worker->running && until > now + PROGRESS_MS) until = now + PROGRESS_MS;
     return until > now ? until - now : 0;
@@ -535,6 +546,7 @@ struct worker *worker_new(const struct worker_config *cfg, struct store *st, str
     worker->runner = runner;
     worker->clock = clock;
     worker->batch_us = -1;
+    worker->overdue_ms = INT64_MAX;
     pthread_mutex_init(&worker->guard_lock, NULL);
     worker->seed = cfg->seed | 1;
     worker->started_at = clock_wall_ms(clock);

@@ -6,6 +6,7 @@ meant to do. This does: it reads the events once more, as an outside client, and
 import flow
 
 CLOCK_MS = 3  # two clocks (the worker's sleep, Redis' TIME), each cut to whole milliseconds
+LEASE_SLACK_MS = 200  # a worker counts its lease from before it asked for it
 
 
 def first_events(house):
@@ -46,10 +47,13 @@ class Fate:
 
     # --- any kind ---
 
-    def check_runs(self):
-        """A run of a job takes as long as the job takes, and what it returns is this job's."""
+    def check_runs(self, lease_ms):
+        """A run of a job takes as long as the job takes, and what it returns is this job's. One that is given back, by a worker
+        that claims nothing ahead, was stopped because its lease was over; it could not be earlier."""
         for before, event in zip(self.events, self.events[1:]):
             took = event.value["at"] - before.value["at"]
+            if lease_ms and event.value["reason"] == "release":
+                self.expect(took >= lease_ms - LEASE_SLACK_MS, f"seq {event.seq} gives a run back after {took} ms")
             by_executor = event.to == "completed" or event.value["reason"] in ("retry", "execution_failed")
             if before.to == "running" and by_executor:
                 self.expect(took >= self.job.latency_ms - CLOCK_MS,
@@ -110,16 +114,17 @@ class Fate:
             self.ends("cancelled")
 
 
-def check(house, plan, faults):
+def check(house, plan, faults, lease_ms):
     """Returns what is wrong, as lines. faults: processes were hurt; without, no job may be taken from its worker."""
     jobs, rejected = first_events(house)
+    ahead = house.settings["worker"].get("prefetch_below_ms")
     refusals = {}
     for event in rejected:
         refusals.setdefault(event.job_id, []).append(event.value["reason"])
     wrong = [f"{job_id}: nobody has created it" for job_id in jobs.keys() - plan.jobs.keys()]
     for job in plan.created():
         fate = Fate(job, jobs.get(job.job_id, []), refusals.get(job.job_id, []))
-        fate.check_runs()
+        fate.check_runs(lease_ms if ahead == 0 else None)
         getattr(fate, f"check_{job.kind}")()
         if not faults:
             fate.expect(all(event.value["reason"] != "worker_lost" for event in fate.events), "was taken from a sound worker")

@@ -32,17 +32,18 @@ from plan import Plan
 
 HERE = Path(__file__).resolve().parent
 LEASE_MS = 1000
-CONTROLS, WORKERS = 2, 3
+CONTROLS = 2
 TICK_S = 0.02
 
-# jobs and seconds of sending; `kill` and `stop`: who is hurt, and every how many seconds on average; only: kinds of jobs
-Profile = collections.namedtuple("Profile", "jobs seconds kill stop only end_s")
+# jobs and seconds of sending; `kill` and `stop`: who is hurt, and every how many seconds on average; weights: of the kinds of
+# jobs, if not those of plan.py
+Profile = collections.namedtuple("Profile", "jobs seconds kill stop weights end_s workers", defaults=[3])
 EVERYBODY = ("control", "worker")
 PROFILES = {
     "all": Profile(20000, 60, (EVERYBODY, 1.5), (EVERYBODY, 1.5), None, 180),
     "calm": Profile(600, 2, None, None, None, 25),
     "controls": Profile(6000, 5, (("control",), 0.7), None, None, 30),
-    "stalls": Profile(1500, 5, None, (("worker",), 0.35), ("plain", "long", "stubborn"), 45),
+    "stalls": Profile(240, 8, None, (("worker",), 0.2), {"plain": 2, "long": 3, "stubborn": 3}, 60, 7),  # some are idle
 }
 
 
@@ -78,8 +79,10 @@ class Run:
         self.kafka, self.redis, self.profile, self.seed = kafka, redis, profile, seed
         self.judge = judge or pt.penstock_path()
         self.rng = random.Random(seed + 1)
-        self.plan = Plan(seed, profile.jobs, profile.seconds, profile.only)
-        self.house = flow.House(kafka, redis, name, models={"repository": HERE / "models"}, worker={"lease_ms": LEASE_MS},
+        self.plan = Plan(seed, profile.jobs, profile.seconds, profile.weights)
+        # Without claiming ahead a run is given back for one reason alone: it was stopped at the end of its lease.
+        self.house = flow.House(kafka, redis, name, models={"repository": HERE / "models"},
+                                worker={"lease_ms": LEASE_MS, **({"prefetch_below_ms": 0} if profile.stop else {})},
                                 jobs={"retry_backoff_ms": 20, "retry_backoff_max_ms": 100, "max_crashes": 1000})
         self.faults = collections.Counter()
         self.agenda, self.order = [], 0  # what is due: (time, tie, function)
@@ -135,8 +138,8 @@ class Run:
 
     def start(self):
         self.victims = [Victim("control", self.house.serve("--no-workers")) for _ in range(CONTROLS)]
-        self.victims += [Victim("worker", pt.Penstock("worker", self.house.settings)) for _ in range(WORKERS)]
-        pt.wait_for(lambda: len(self.house.workers()) >= WORKERS, 30, "the workers are there")
+        self.victims += [Victim("worker", pt.Penstock("worker", self.house.settings)) for _ in range(self.profile.workers)]
+        pt.wait_for(lambda: len(self.house.workers()) >= self.profile.workers, 30, "the workers are there")
 
     def go(self):
         senders = {"commands": Sender(self.kafka, self.house.commands), "control": Sender(self.kafka, self.house.control)}
@@ -196,7 +199,7 @@ class Run:
                           check=False, timeout=120)
         if verified.returncode != 0:
             wrong += ["verify: " + line for line in (verified.stderr + verified.stdout).splitlines()]
-        wrong += check.check(self.house, self.plan, faults=bool(self.profile.kill or self.profile.stop))
+        wrong += check.check(self.house, self.plan, faults=bool(self.profile.kill or self.profile.stop), lease_ms=LEASE_MS)
         wrong += self.close()
         flow.say(f"seed {self.seed}: sent in {sent - began:.1f} s, at rest {rested - sent:.1f} s later, checked in "
                  f"{time.monotonic() - rested:.1f} s; {dict(self.faults)}; verify: {verified.stdout.strip()}")

@@ -15,9 +15,8 @@ Mutant = collections.namedtuple("Mutant", "name file old new profile")
 LUA = "src/store/lua/"
 MUTANTS = [
     Mutant("finish_takes_any_token", LUA + "finish.lua", "job.token == ARGV[at + 1] and ", "", "stalls"),
-    Mutant("cancel_forgotten_with_the_worker", LUA + "common.lua",
-           "if job.cancel_requested then return finish_cancelled(job) end\n  if tonumber(job.crashes)",
-           "if tonumber(job.crashes)", "stalls"),
+    Mutant("loss_uses_up_an_attempt", LUA + "common.lua", "  requeue(job, 'worker_lost', 0)\n",
+           "  job.attempt = whole(job.attempt + 1)\n  requeue(job, 'worker_lost', 0)\n", "stalls"),
     Mutant("trims_before_the_acknowledgement", "src/relay/relay.c", "flight_of(relay, first)->waiting == 0", "true",
            "controls"),
     Mutant("offsets_not_stored", LUA + "ingest.lua", "call('HSET', P .. 'ingest', place, offset)",

@@ -62,9 +62,9 @@ class Send:
 
 
 class Plan:
-    def __init__(self, seed, jobs, seconds, only=None):
+    def __init__(self, seed, jobs, seconds, weights=None):
         self.rng = random.Random(seed)
-        weights = {kind: weight for kind, weight in KINDS.items() if not only or kind in only}
+        weights = weights or KINDS
         kinds = self.rng.choices(list(weights), list(weights.values()), k=jobs)
         self.sends, self.jobs = [], {}
         for number, kind in enumerate(kinds):

@@ -100,7 +100,9 @@ class Restart(unittest.TestCase):
             self.house.end(serve)
             self.house.serve(wait=False)
         for job_id, events in self.close().items():
-            self.assertEqual([event.to for event in events], flow.LIFE, job_id)
+            given_back = [event.seq for event in events if event.value["reason"] == "release"]  # claimed ahead, never run
+            life = [event.to for event in events if event.seq not in given_back and event.seq + 1 not in given_back]
+            self.assertEqual(life, flow.LIFE, job_id)
             self.assertEqual((events[-1].value["attempt"], events[-1].value["crashes"]), (1, 0))
 
 
