@@ -23,7 +23,7 @@
 #define TEST_DATA "/usr/lib/python3/dist-packages/onnx/backend/test/data"
 /* How many of libonnx-testdata 1.12's folders pass today: an operator that falls out of the table must not go
  * unnoticed. */
-#define LEAST_PASSED 621
+#define LEAST_PASSED 824
 #define MOST_OLDER   24
 
 /* Folders whose operators are ours, but that need something that is not, and the words of the refusal. */

@@ -103,6 +103,34 @@ OP_RUN(batch_norm);
 OP_INFER(softmax);
 OP_RUN(softmax);
 OP_RUN(log_softmax);
+OP_INFER(reduce);
+OP_INFER(arg);
+OP_RUN(reduce_l1);
+OP_RUN(reduce_l2);
+OP_RUN(reduce_log_sum);
+OP_RUN(reduce_log_sum_exp);
+OP_RUN(reduce_max);
+OP_RUN(reduce_mean);
+OP_RUN(reduce_min);
+OP_RUN(reduce_prod);
+OP_RUN(reduce_sum);
+OP_RUN(reduce_sum_square);
+OP_RUN(arg_max);
+OP_RUN(arg_min);
+OP_INFER(hardmax);
+OP_RUN(hardmax);
+OP_INFER(top_k);
+OP_RUN(top_k);
+OP_INFER(cum_sum);
+OP_RUN(cum_sum);
+OP_INFER(lrn);
+OP_RUN(lrn);
+OP_INFER(layer_norm);
+OP_RUN(layer_norm);
+OP_INFER(instance_norm);
+OP_RUN(instance_norm);
+OP_INFER(group_norm);
+OP_RUN(group_norm);
 OP_INFER(constant);
 OP_RUN(constant);
 OP_INFER(dropout);
@@ -240,6 +268,8 @@ struct onnx__strided {
 struct onnx__strided onnx__strided_of(const struct tensor *tensor); /* as it lies in memory */
 /* Broadcast over `out`. */
 struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const struct tensor *out);
+/* Without dimensions of 1, and with neighbours joined; at least one dimension is left. */
+struct onnx__strided onnx__strided_joined(const struct onnx__strided *view, size_t size);
 void onnx__strided_copy(const struct onnx__strided *view, size_t size, const void *from, void *to);
 
 /* gather.c: numbers that pick elements */

@@ -25,8 +25,7 @@ struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const str
     return view;
 }
 
-/* Drops dimensions of 1 and joins neighbours; at least one dimension is left. */
-static struct onnx__strided joined(const struct onnx__strided *view, size_t size) {
+struct onnx__strided onnx__strided_joined(const struct onnx__strided *view, size_t size) {
     struct onnx__strided ret = {0};
     for (int i = 0; i < view->rank; i++) {
         if (view->shape[i] == 1) continue;
@@ -71,7 +70,7 @@ static void gather_row(char *to, const char *from, int64_t count, int64_t stride
 void onnx__strided_copy(const struct onnx__strided *view, size_t size, const void *from, void *to) {
     for (int i = 0; i < view->rank; i++)
         if (view->shape[i] == 0) return;
-    struct onnx__strided walk = joined(view, size);
+    struct onnx__strided walk = onnx__strided_joined(view, size);
     int inner = walk.rank - 1;
     int64_t index[STRIDED_MAX_RANK] = {0}, at = 0, row = walk.shape[inner];
     for (char *next = to;; next += (size_t)row * size) {
