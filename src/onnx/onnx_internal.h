@@ -139,7 +139,8 @@ typedef int onnx__run_fn(const struct onnx__step *step, struct err *err);
 #define TYPES_SIGNED (TYPES_ARITH & ~TYPES_UNSIGNED)
 #define TYPES_POW    (TYPES_REAL | TYPE_BIT(DATATYPE_INT32) | TYPE_BIT(DATATYPE_INT64)) /* bases of Pow */
 #define TYPES_BOOL   TYPE_BIT(DATATYPE_BOOL)
-#define TYPES_CUM_SUM                                                                                                  \
+/* Of CumSum, MatMul and Gemm. */
+#define TYPES_PRODUCT                                                                                                  \
     (TYPE_BIT(DATATYPE_FP32) | TYPE_BIT(DATATYPE_FP64) | TYPE_BIT(DATATYPE_INT32) | TYPE_BIT(DATATYPE_INT64) |         \
      TYPE_BIT(DATATYPE_UINT32) | TYPE_BIT(DATATYPE_UINT64))
 #define TYPES_ANY (~(TYPE_BIT(DATATYPE_INVALID) | TYPE_BIT(DATATYPE_BYTES)))

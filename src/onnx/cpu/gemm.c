@@ -1,4 +1,4 @@
-/* MatMul and Gemm on OpenBLAS.
+/* MatMul and Gemm: real numbers on OpenBLAS, whole numbers by loops that wrap as NumPy's do.
  *
  * MatMul follows NumPy: vectors are promoted, leading dimensions broadcast. The common case, a stack of matrices times
  * one matrix, is a single call over all rows; otherwise it is one call per matrix of the stack. BLAS counts in int, so
@@ -8,6 +8,7 @@
 
 #include <cblas.h>
 #include <limits.h>
+#include <math.h>
 
 int onnx__gemm_check(const struct onnx__step *step, const struct onnx__gemm *gemm, struct err *err) {
     if (gemm->m <= INT_MAX && gemm->n <= INT_MAX && gemm->k <= INT_MAX) return 0;
@@ -20,6 +21,42 @@ void onnx__gemm_call(const struct onnx__gemm *gemm, const float *a, const float 
     int lda = gemm->trans_a ? m : k, ldb = gemm->trans_b ? k : n;
     cblas_sgemm(CblasRowMajor, gemm->trans_a ? CblasTrans : CblasNoTrans, gemm->trans_b ? CblasTrans : CblasNoTrans, m,
                 n, k, gemm->alpha, a, lda ? lda : 1, b, ldb ? ldb : 1, gemm->beta, c, n);
+}
+
+static void gemm_double(const struct onnx__gemm *gemm, const double *a, const double *b, double *c) {
+    int m = (int)gemm->m, n = (int)gemm->n, k = (int)gemm->k;
+    int lda = gemm->trans_a ? m : k, ldb = gemm->trans_b ? k : n;
+    cblas_dgemm(CblasRowMajor, gemm->trans_a ? CblasTrans : CblasNoTrans, gemm->trans_b ? CblasTrans : CblasNoTrans, m,
+                n, k, (double)gemm->alpha, a, lda ? lda : 1, b, ldb ? ldb : 1, (double)gemm->beta, c, n);
+}
+
+/* Unsigned, whose low bits are those of signed numbers too. */
+#define GEMM_WHOLE(type)                                                                                               \
+    static void gemm_##type(const struct onnx__gemm *gemm, const type *a, const type *b, type *c) {                    \
+        int64_t a_row = gemm->trans_a ? 1 : gemm->k, a_col = gemm->trans_a ? gemm->m : 1;                              \
+        int64_t b_row = gemm->trans_b ? 1 : gemm->n, b_col = gemm->trans_b ? gemm->k : 1;                              \
+        type alpha = (type)(int64_t)gemm->alpha, beta = (type)(int64_t)gemm->beta;                                     \
+        for (int64_t i = 0; i < gemm->m; i++, c += gemm->n) {                                                          \
+            for (int64_t j = 0; j < gemm->n; j++) c[j] = beta ? (type)(beta * c[j]) : 0;                               \
+            for (int64_t l = 0; l < gemm->k; l++) {                                                                    \
+                type factor = (type)(alpha * a[i * a_row + l * a_col]);                                                \
+                for (int64_t j = 0; j < gemm->n; j++) c[j] += (type)(factor * b[l * b_row + j * b_col]);               \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+GEMM_WHOLE(uint32_t)
+GEMM_WHOLE(uint64_t)
+
+static void gemm_any(enum datatype datatype, const struct onnx__gemm *gemm, const void *a, const void *b, void *c) {
+    if (gemm->m == 0 || gemm->n == 0) return;
+    if (datatype == DATATYPE_FP32)
+        onnx__gemm_call(gemm, a, b, c);
+    else if (datatype == DATATYPE_FP64)
+        gemm_double(gemm, a, b, c);
+    else if (datatype_size(datatype) == sizeof(uint32_t))
+        gemm_uint32_t(gemm, a, b, c);
+    else
+        gemm_uint64_t(gemm, a, b, c);
 }
 
 /* --- MatMul ------------------------------------------------------------------------------------------------------ */
@@ -91,14 +128,18 @@ OP_RUN(matmul) {
     if (matmul_read(step, &mm, err) != 0) return -1;
     int64_t matrices = 1;
     for (int i = 0; i < mm.batch_rank; i++) matrices *= mm.batch[i];
+    size_t size = datatype_size(mm.a.datatype);
     for (int64_t i = 0; i < matrices; i++)
-        onnx__gemm_call(&mm.gemm, onnx__floats(step, 0) + stack_offset(&mm, &mm.a, i),
-                        onnx__floats(step, 1) + stack_offset(&mm, &mm.b, i),
-                        onnx__out_floats(step) + i * mm.gemm.m * mm.gemm.n);
+        gemm_any(mm.a.datatype, &mm.gemm, (const char *)step->in[0]->data + (size_t)stack_offset(&mm, &mm.a, i) * size,
+                 (const char *)step->in[1]->data + (size_t)stack_offset(&mm, &mm.b, i) * size,
+                 (char *)step->out[0]->data + (size_t)(i * mm.gemm.m * mm.gemm.n) * size);
     return 0;
 }
 
 /* --- Gemm -------------------------------------------------------------------------------------------------------- */
+
+/* As a factor of whole numbers. */
+static bool is_whole(float factor) { return factor == truncf(factor) && fabsf(factor) <= (float)INT32_MAX; }
 
 static int gemm_read(const struct onnx__step *step, struct onnx__gemm *gemm, struct err *err) {
     const struct tensor *a = step->in[0], *b = step->in[1];
@@ -108,6 +149,8 @@ static int gemm_read(const struct onnx__step *step, struct onnx__gemm *gemm, str
     gemm->trans_b = onnx__step_int(step, "transB", 0) != 0;
     gemm->alpha = onnx__step_float(step, "alpha", 1);
     gemm->beta = onnx__step_float(step, "beta", 1);
+    if ((TYPES_INT & TYPE_BIT(a->datatype)) && !(is_whole(gemm->alpha) && is_whole(gemm->beta)))
+        return onnx__step_refuse(step, err, "alpha and beta of whole numbers must be whole");
     gemm->m = a->shape[gemm->trans_a];
     gemm->k = a->shape[!gemm->trans_a];
     gemm->n = b->shape[!gemm->trans_b];
@@ -133,24 +176,16 @@ OP_INFER(gemm) {
     return 0;
 }
 
-/* C stretched over the output, for BLAS to add to. */
-static void spread_c(const struct tensor *c, const struct onnx__gemm *gemm, float *out) {
-    const float *from = c->data;
-    int64_t rows = c->rank > 1 ? c->shape[c->rank - 2] : 1, cols = c->rank > 0 ? c->shape[c->rank - 1] : 1;
-    for (int64_t i = 0; i < gemm->m; i++)
-        for (int64_t j = 0; j < gemm->n; j++)
-            out[i * gemm->n + j] = from[(rows == 1 ? 0 : i) * cols + (cols == 1 ? 0 : j)];
-}
-
 OP_RUN(gemm) {
     struct onnx__gemm gemm;
     if (gemm_read(step, &gemm, err) != 0) return -1;
-    const struct tensor *c = onnx__step_in(step, 2);
-    if (c && gemm.beta != 0) {
-        spread_c(c, &gemm, onnx__out_floats(step));
+    const struct tensor *c = onnx__step_in(step, 2), *out = step->out[0];
+    if (c && gemm.beta != 0) { /* C is stretched over the output, for the product to be added to it */
+        struct onnx__strided spread = onnx__strided_spread(c, out);
+        onnx__strided_copy(&spread, datatype_size(c->datatype), c->data, out->data);
     } else {
         gemm.beta = 0;
     }
-    onnx__gemm_call(&gemm, onnx__floats(step, 0), onnx__floats(step, 1), onnx__out_floats(step));
+    gemm_any(out->datatype, &gemm, step->in[0]->data, step->in[1]->data, out->data);
     return 0;
 }
