@@ -76,10 +76,15 @@ static int run_pair(const struct onnx__step *step, row_fn *const *fns, const str
     return 0;
 }
 
+static int run_binary(const struct onnx__step *step, row_fn *const *fns, struct err *err) {
+    struct tensor b = onnx__broadcast_operand(step, 1);
+    return run_pair(step, fns, step->in[0], &b, err);
+}
+
 #define OPERATOR(name, fns)                                                                                            \
     OP_RUN(name) {                                                                                                     \
         static row_fn *const table[DATATYPE_COUNT] = {fns(name)};                                                      \
-        return run_pair(step, table, step->in[0], step->in[1], err);                                                   \
+        return run_binary(step, table, err);                                                                           \
     }
 
 /* --- arithmetic -------------------------------------------------------------------------------------------------- */
@@ -111,7 +116,7 @@ UNSIGNED(SAME, fmod, y == 0, x % y)
 
 OP_RUN(mod) {
     static row_fn *const pythons[DATATYPE_COUNT] = {FNS_NUMBER(mod)}, *const cs[DATATYPE_COUNT] = {FNS_NUMBER(fmod)};
-    return run_pair(step, onnx__step_int(step, "fmod", 0) ? cs : pythons, step->in[0], step->in[1], err);
+    return run_binary(step, onnx__step_int(step, "fmod", 0) ? cs : pythons, err);
 }
 
 UNSIGNED(SAME, shift_left, false, (uint64_t)y < sizeof x * 8 ? (uint64_t)x << y : 0)
@@ -128,21 +133,34 @@ OP_RUN(bit_shift) {
     static row_fn *const left[DATATYPE_COUNT] = {FNS_UNSIGNED(shift_left)};
     static row_fn *const right[DATATYPE_COUNT] = {FNS_UNSIGNED(shift_right)};
     bool to_left = strcmp(onnx__step_string(step, "direction", ""), "LEFT") == 0;
-    return run_pair(step, to_left ? left : right, step->in[0], step->in[1], err);
+    return run_binary(step, to_left ? left : right, err);
 }
 
 REAL(SAME, prelu, x < 0 ? x * y : x)
 SIGNED(SAME, prelu, false, x < 0 ? (uint64_t)x * (uint64_t)y : (uint64_t)x)
-#define FNS_SIGNED_NUMBER(name) FNS_REAL(name), FNS_SIGNED(name)
-OPERATOR(prelu, FNS_SIGNED_NUMBER)
 
-/* The slope is stretched, the input is not. */
+/* The slope is stretched over the input, which is not. Until opset 6 a list is one slope per channel. */
+static struct tensor slope_of(const struct onnx__step *step) {
+    struct tensor slope = onnx__broadcast_operand(step, 1);
+    while (step->opset < 7 && slope.rank > 0 && slope.rank < step->in[0]->rank - 1) slope.shape[slope.rank++] = 1;
+    return slope;
+}
+
 OP_INFER(prelu) {
     const struct tensor *x = step->in[0];
-    if (onnx__binary_infer(step, err) != 0) return -1;
+    struct tensor slope = slope_of(step), *inputs[] = {step->in[0], &slope};
+    struct onnx__step stretched = *step;
+    stretched.in = inputs;
+    if (onnx__binary_infer(&stretched, err) != 0) return -1;
     bool same = step->out[0]->rank == x->rank;
     for (int i = 0; same && i < x->rank; i++) same = step->out[0]->shape[i] == x->shape[i];
     return same ? 0 : onnx__step_refuse(step, err, "the slope does not fit the input");
+}
+
+OP_RUN(prelu) {
+    static row_fn *const fns[DATATYPE_COUNT] = {FNS_REAL(prelu), FNS_SIGNED(prelu)};
+    struct tensor slope = slope_of(step);
+    return run_pair(step, fns, step->in[0], &slope, err);
 }
 
 /* --- Pow --------------------------------------------------------------------------------------------------------- */
@@ -179,7 +197,8 @@ static enum datatype pow_type(enum datatype base, enum datatype exponent) {
 OP_RUN(pow) {
     static row_fn *const fns[DATATYPE_COUNT] = {
         [DATATYPE_FP32] = pow_float, [DATATYPE_FP64] = pow_double, [DATATYPE_INT64] = pow_int64_t};
-    const struct tensor *a = step->in[0], *b = step->in[1], *out = step->out[0];
+    const struct tensor *a = step->in[0], *out = step->out[0];
+    const struct tensor operand = onnx__broadcast_operand(step, 1), *b = &operand;
     if (a->datatype == DATATYPE_FP32 && b->datatype == DATATYPE_FP32) return run_pair(step, fns, a, b, err);
     enum datatype type = pow_type(a->datatype, b->datatype);
     union {
@@ -237,8 +256,10 @@ static int run_all(const struct onnx__step *step, row_fn *const *fns, struct err
     struct tensor *out = step->out[0];
     struct onnx__strided first = onnx__strided_spread(step->in[0], out);
     onnx__strided_copy(&first, datatype_size(out->datatype), step->in[0]->data, out->data);
-    for (size_t i = 1; i < step->in_count; i++)
-        if (run_pair(step, fns, out, step->in[i], err) != 0) return -1;
+    for (size_t i = 1; i < step->in_count; i++) {
+        struct tensor operand = onnx__broadcast_operand(step, i);
+        if (run_pair(step, fns, out, &operand, err) != 0) return -1;
+    }
     return 0;
 }
 

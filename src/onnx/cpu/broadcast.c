@@ -54,6 +54,16 @@ void onnx__rows_next(struct onnx__rows *rows) {
     }
 }
 
+struct tensor onnx__broadcast_operand(const struct onnx__step *step, size_t index) {
+    struct tensor operand = *step->in[index];
+    const struct onnx__attr *axis = step->opset < 7 && index == 1 ? onnx__step_attr(step, "axis", ATTR_INT) : NULL;
+    int rank = step->in[0]->rank;
+    if (!axis || axis->integer < -rank || axis->integer >= rank) return operand;
+    int end = (int)axis->integer + (axis->integer < 0 ? rank : 0) + operand.rank;
+    while (end < rank--) operand.shape[operand.rank++] = 1;
+    return operand;
+}
+
 int onnx__broadcast_infer(const struct onnx__step *step, size_t first, enum datatype datatype, struct err *err) {
     struct tensor shape = {.rank = 0};
     for (size_t i = first; i < step->in_count; i++) {
@@ -64,13 +74,12 @@ int onnx__broadcast_infer(const struct onnx__step *step, size_t first, enum data
                                      datatype_name(step->in[first]->datatype), datatype_name(x->datatype));
     }
     for (size_t i = 0; i < step->in_count; i++) {
-        const struct tensor *x = step->in[i];
-        struct tensor before = shape;
+        struct tensor x = onnx__broadcast_operand(step, i), before = shape;
         char left[128], right[128];
-        if (!onnx__shape_broadcast(&before, x, &shape.rank, shape.shape))
+        if (!onnx__shape_broadcast(&before, &x, &shape.rank, shape.shape))
             return onnx__step_refuse(step, err, "shapes %s and %s cannot be broadcast together",
                                      onnx__shape_text(before.shape, before.rank, left, sizeof left),
-                                     onnx__shape_text(x->shape, x->rank, right, sizeof right));
+                                     onnx__shape_text(x.shape, x.rank, right, sizeof right));
     }
     onnx__shape_set(step->out[0], datatype, shape.rank, shape.shape);
     return 0;

@@ -8,8 +8,10 @@
 OP_INFER(batch_norm) {
     const struct tensor *x = step->in[0];
     if (x->rank < 2) return onnx__step_refuse(step, err, "the input has no channels");
-    if (onnx__step_int(step, "training_mode", 0) != 0 || onnx__step_int(step, "spatial", 1) != 1)
-        return onnx__step_refuse(step, err, "training_mode=1 and spatial=0 are not supported");
+    bool training = onnx__step_int(step, "training_mode", 0) != 0;
+    if (step->opset < 7) training = onnx__step_int(step, "is_test", 0) == 0;
+    if (training || onnx__step_int(step, "spatial", 1) != 1)
+        return onnx__step_refuse(step, err, "training and spatial=0 are not supported");
     for (size_t i = 1; i < 5; i++)
         if (step->in[i]->datatype != x->datatype || step->in[i]->rank != 1 || step->in[i]->shape[0] != x->shape[1])
             return onnx__step_refuse(step, err, "input '%s' is not one number per channel", step->in[i]->name);
