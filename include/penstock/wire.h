@@ -88,12 +88,19 @@ struct wire_request {
 int wire_spec_decode(const char *spec, size_t len, struct arena *arena, struct wire_request *ret,
                      struct err *err) MUSTCHECK;
 
-/* Result document: {"model_name","model_version","outputs":[{"data","datatype","name","shape"}]}. BOOL as true/false;
- * NaN and infinities, which JSON does not have, as the strings "NaN", "Infinity", "-Infinity"; UINT64 beyond INT64_MAX
- * as a decimal string (the schema says so). Canonical, as is the error envelope: what went through the event log is the
- * same bytes. */
-void wire_result_encode(const char *model, const char *version, const struct tensor *outputs, size_t count,
-                        struct buf *out);
+/* An output that lies in a file: the document then has "uri", "bytes" and "sha256" in place of "data". */
+struct wire_artifact {
+    const char *uri; /* NULL: it does not */
+    size_t size_bytes;
+    const char *sha256;
+};
+
+/* Result document: {"model_name","model_version","outputs":[{"data","datatype","name","shape"}]}; artifacts NULL: none.
+ * BOOL as true/false; NaN and infinities, which JSON does not have, as the strings "NaN", "Infinity", "-Infinity";
+ * UINT64 beyond INT64_MAX as a decimal string (the schema says so). Canonical, as is the error envelope: what went
+ * through the event log is the same bytes. */
+void wire_result_encode(const char *model, const char *version, const struct tensor *outputs,
+                        const struct wire_artifact *artifacts, size_t count, struct buf *out);
 
 /* The error envelope {"code","hint","message","retryable"}; hint by code. Bytes of `message` that are not UTF-8 become
  * U+FFFD. */

@@ -39,6 +39,8 @@ struct worker_config {
     int64_t prefetch_below_ms; /* the next batch is claimed ahead if a batch takes less than this; 0: never */
     int64_t backoff_ms, backoff_max_ms;
     size_t max_result_bytes;
+    struct artifact_root *artifacts, *inputs; /* NULL: none; borrowed */
+    size_t inline_bytes, max_artifact_bytes, max_input_bytes;
     uint64_t seed; /* of the jitter */
 };
 

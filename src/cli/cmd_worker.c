@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli_control.h"
+#include "penstock/artifact.h"
 #include "penstock/clock.h"
 #include "penstock/log.h"
 #include "penstock/loop.h"
@@ -106,6 +107,22 @@ static void guardian_stop(struct guardian *guardian) {
     pthread_join(guardian->thread, NULL);
 }
 
+/* Where large outputs go and inputs by uri come from; NULL: nowhere. */
+struct files {
+    struct artifact_root *artifacts, *inputs;
+};
+
+static int open_root(const struct config *cfg, const char *setting, struct artifact_root **ret, struct err *err) {
+    const char *path = config_string(cfg, setting);
+    if (!*path || artifact_root_open(path, ret, err) == 0) return 0;
+    return err_wrap(err, "%s", setting);
+}
+
+static void close_files(struct files *files) {
+    artifact_root_free(files->artifacts);
+    artifact_root_free(files->inputs);
+}
+
 static uint64_t random_seed(void) {
     uint64_t seed;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = (uint64_t)clock_mono_us(&clock_system);
@@ -113,7 +130,8 @@ static uint64_t random_seed(void) {
 }
 
 /* Returns the exit code. With EXIT_STUCK a thread may still be running: the caller must _exit. */
-static int run(struct cli_context *ctx, const char *id, struct store *st, struct worker_models *models) {
+static int run(struct cli_context *ctx, const char *id, struct store *st, struct worker_models *models,
+               const struct files *files) {
     const struct config *cfg = ctx->cfg;
     char host[65] = "";
     gethostname(host, sizeof host - 1);
@@ -127,6 +145,11 @@ static int run(struct cli_context *ctx, const char *id, struct store *st, struct
         .backoff_ms = config_int(cfg, "jobs.retry_backoff_ms"),
         .backoff_max_ms = config_int(cfg, "jobs.retry_backoff_max_ms"),
         .max_result_bytes = (size_t)config_int(cfg, "worker.max_result_bytes"),
+        .artifacts = files->artifacts,
+        .inputs = files->inputs,
+        .inline_bytes = (size_t)config_int(cfg, "artifacts.inline_bytes"),
+        .max_artifact_bytes = (size_t)config_int(cfg, "artifacts.max_bytes"),
+        .max_input_bytes = (size_t)config_int(cfg, "artifacts.max_input_bytes"),
         .seed = random_seed(),
     };
     struct worker_runner *runner = worker_thread_new(&clock_system);
@@ -182,13 +205,18 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
     };
     if (worker_models_load(&options, &models, &err) != 0) return cli__fail(ctx, &err);
     cli__store_config(ctx, &store_cfg);
-    if (store_open(&store_cfg, &st, &err) != 0) {
+    struct files files = {0};
+    if (open_root(ctx->cfg, "artifacts.root", &files.artifacts, &err) != 0 ||
+        open_root(ctx->cfg, "artifacts.input_root", &files.inputs, &err) != 0 ||
+        store_open(&store_cfg, &st, &err) != 0) {
+        close_files(&files);
         worker_models_free(models);
         return cli__fail(ctx, &err);
     }
-    int code = run(ctx, id, st, models);
+    int code = run(ctx, id, st, models, &files);
     if (code == EXIT_STUCK) _exit(loop_stop_requested() ? CLI_OK : EXIT_STUCK);
     store_free(st);
     worker_models_free(models);
+    close_files(&files);
     return code;
 }

@@ -1,12 +1,12 @@
 /* The control process.
  *
- * Four roles (ingest of commands, ingest of control commands, sweeper, relay) run their step functions in threads of
- * their own, each with its own connection to Redis, so that none waits for another; the main thread watches the
- * workers. The control topic has a consumer group of its own: a cancel neither waits behind a backlog of creates nor
- * for a paused topic, and rebalances of the one group do not touch the other. They share the stop flag and nothing
- * else. Stopping goes with the flow: first no new commands, then the workers finish or give back, then the relay
- * publishes what that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken up by the next
- * process. */
+ * Five roles (ingest of commands, ingest of control commands, sweeper, relay, collector of artifacts) run their step
+ * functions in threads of their own, each with its own connection to Redis, so that none waits for another; the main
+ * thread watches the workers. The control topic has a consumer group of its own: a cancel neither waits behind a
+ * backlog of creates nor for a paused topic, and rebalances of the one group do not touch the other. They share the
+ * stop flag and nothing else. Stopping goes with the flow: first no new commands, then the workers finish or give back,
+ * then the relay publishes what that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken
+ * up by the next process. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli_control.h"
+#include "penstock/artifact.h"
 #include "penstock/clock.h"
 #include "penstock/ingest.h"
 #include "penstock/log.h"
@@ -25,17 +26,19 @@
 #include "penstock/store_policy.h"
 #include "penstock/sweeper.h"
 
-#define ROLE            "control"
-#define TICK_MS         50
-#define INGEST_WAIT_MS  100
-#define POLICY_LOOK_MS  5000
-#define CONTROL_GROUP   "-control" /* after bus.group: the group that reads the control topic */
-#define RELAY_WAIT_MS   100
-#define RELAY_DRAIN_MS  10000     /* how long the outbox is still published after everything else has stopped */
-#define STOP_MARGIN_MS  2000      /* over the workers' own grace */
-#define TOPIC_MAX_BYTES "2097152" /* an event carries a spec of up to 1 MiB; a dead letter the command */
-#define SECOND_STOP_US  500000
-#define CE_SOURCE       "/penstock"
+#define ROLE             "control"
+#define TICK_MS          50
+#define INGEST_WAIT_MS   100
+#define POLICY_LOOK_MS   5000
+#define COLLECT_BATCH    100
+#define COLLECT_PAUSE_MS 5000       /* between one walk through the artifacts and the next */
+#define CONTROL_GROUP    "-control" /* after bus.group: the group that reads the control topic */
+#define RELAY_WAIT_MS    100
+#define RELAY_DRAIN_MS   10000     /* how long the outbox is still published after everything else has stopped */
+#define STOP_MARGIN_MS   2000      /* over the workers' own grace */
+#define TOPIC_MAX_BYTES  "2097152" /* an event carries a spec of up to 1 MiB; a dead letter the command */
+#define SECOND_STOP_US   500000
+#define CE_SOURCE        "/penstock"
 
 struct role {
     const char *name;
@@ -63,7 +66,8 @@ struct cli_control {
     struct bus_kafka_config relay_kafka;
     struct store *st; /* the main thread's */
     struct cli_supervisor *supervisor;
-    struct role sweeper_role, relay_role;
+    struct role sweeper_role, relay_role, collector_role;
+    struct artifact_root *artifacts; /* NULL: none */
     struct intake commands, orders;
     int64_t policy_at; /* when the main thread looks next whether the store still has the policy */
     struct sweeper sweeper;
@@ -198,6 +202,35 @@ static int sweeper_role_step(void *self, struct err *err) {
     return done;
 }
 
+/* --- collector -----------------------------------------------------------------------------------------------------
+ */
+
+/* Who owns a folder of artifacts: asked of the record, and of nothing else. */
+static int owner_of(void *self, const char *job_id, char ret_token[64], enum artifact_owner *ret, struct err *err) {
+    struct role *role = self;
+    struct job_record rec;
+    struct arena arena;
+    arena_init(&arena);
+    int rc = store_job_get(role->st, job_id, &arena, &rec, err);
+    if (rc == 0) {
+        *ret = rec.state == JOB_STATE_NONE        ? ARTIFACT_OWNER_GONE
+               : job_state_is_terminal(rec.state) ? ARTIFACT_OWNER_ENDED
+                                                  : ARTIFACT_OWNER_ALIVE;
+        snprintf(ret_token, 64, "%s", rec.state != JOB_STATE_NONE && rec.token ? rec.token : "");
+    }
+    arena_done(&arena);
+    return rc;
+}
+
+/* A few folders at a time, a look at all of them now and then. */
+static int collector_role_step(void *self, struct err *err) {
+    struct role *role = self;
+    int64_t quiet_ms = config_int(role->control->ctx->cfg, "artifacts.collect_after_ms");
+    int looked = artifact_collect(role->control->artifacts, COLLECT_BATCH, quiet_ms, owner_of, role, err);
+    if (looked >= 0) loop_sleep(looked == COLLECT_BATCH ? TICK_MS : COLLECT_PAUSE_MS);
+    return looked;
+}
+
 static int relay_role_step(void *self, struct err *err) {
     struct role *role = self;
     int done = relay_step(role->control->relay, err);
@@ -326,6 +359,8 @@ static void free_control(struct cli_control *control) {
     cli__supervisor_free(control->supervisor);
     free_intake(&control->commands);
     free_intake(&control->orders);
+    artifact_root_free(control->artifacts);
+    store_free(control->collector_role.st);
     relay_free(control->relay);
     store_free(control->sweeper_role.st);
     store_free(control->relay_role.st);
@@ -333,6 +368,17 @@ static void free_control(struct cli_control *control) {
     registry_models_done(&control->models);
     free(control->relay_props);
     free(control);
+}
+
+/* A control process that does not see the folder, because the workers are elsewhere, leaves it to others. */
+static int open_artifacts(struct cli_control *control, struct err *err) {
+    const char *path = config_string(control->ctx->cfg, "artifacts.root");
+    if (!*path) return 0;
+    if (access(path, F_OK) != 0) {
+        log_warn(ROLE, "there is no folder %s: artifacts are not collected by this process", path);
+        return 0;
+    }
+    return artifact_root_open(path, &control->artifacts, err);
 }
 
 int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_control **ret, struct err *err) {
@@ -349,7 +395,9 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
         open_role(control, &control->commands.role, "ingest", commands_role_step, err) != 0 ||
         open_role(control, &control->orders.role, "ingest", orders_role_step, err) != 0 ||
         open_role(control, &control->sweeper_role, "sweeper", sweeper_role_step, err) != 0 ||
-        open_role(control, &control->relay_role, "relay", relay_role_step, err) != 0) {
+        open_role(control, &control->relay_role, "relay", relay_role_step, err) != 0 ||
+        open_role(control, &control->collector_role, "collector", collector_role_step, err) != 0 ||
+        open_artifacts(control, err) != 0) {
         free_control(control);
         return -1;
     }
@@ -363,6 +411,7 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
     start_role(&control->commands.role);
     start_role(&control->orders.role);
     start_role(&control->sweeper_role);
+    if (control->artifacts) start_role(&control->collector_role);
     start_role(&control->relay_role);
     *ret = control;
     return 0;
@@ -447,7 +496,7 @@ static int watch_step(void *self, struct err *err) {
 
 static int first_failure(const struct cli_control *control, struct err *err) {
     const struct role *roles[] = {&control->commands.role, &control->orders.role, &control->sweeper_role,
-                                  &control->relay_role};
+                                  &control->relay_role, &control->collector_role};
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
         if (roles[i]->failed) {
             *err = roles[i]->err;
@@ -468,6 +517,7 @@ int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), v
     cli__supervisor_stop(control->supervisor,
                          config_int(cfg, "worker.shutdown_ms") + config_int(cfg, "worker.grace_ms") + STOP_MARGIN_MS);
     pthread_join(control->sweeper_role.thread, NULL);
+    if (control->artifacts) pthread_join(control->collector_role.thread, NULL);
     atomic_store(&control->workers_gone, true);
     pthread_join(control->relay_role.thread, NULL);
     if (rc == 0) rc = first_failure(control, err);

@@ -30,7 +30,7 @@ const struct config_section config__sections[] = {
     {"sweeper", "Deadlines: retries, timeouts, leases, retention."},
     {"models", "What there is to run."},
     {"worker", "The processes that run jobs."},
-    {"artifacts", "Files that inputs name by uri."},
+    {"artifacts", "Files: large outputs, and inputs that jobs name by uri."},
     {"log", "Lines on standard error."},
 };
 const size_t config__section_count = sizeof config__sections / sizeof config__sections[0];
@@ -135,7 +135,19 @@ const struct config_setting config__table[] = {
         "fit Kafka's 1 MiB."),
 
     STRING("artifacts.root", "",
-           "Folder under which input files named by uri must lie. Empty: inputs by uri are refused."),
+           "Folder that outputs of more than artifacts.inline_bytes are written to, the same for workers and control "
+           "processes. "
+           "Empty: every output goes into the result document."),
+    INT("artifacts.inline_bytes", "65536", 0, 1048576, "The largest output that goes into the result document."),
+    INT("artifacts.max_bytes", "1073741824", 1, 1099511627776,
+        "The most that the outputs of one job may have in all; with more it fails as result_too_large."),
+    INT("artifacts.collect_after_ms", "600000", 0, YEAR_MS,
+        "Files of a job whose record has gone, and of runs that lost their lease, are deleted when nobody has touched "
+        "them "
+        "for this long."),
+    STRING("artifacts.input_root", "",
+           "Folder within which files that inputs name by uri must lie. Empty: such inputs are refused."),
+    INT("artifacts.max_input_bytes", "1073741824", 1, 1099511627776, "The largest such file."),
 
     CHOICE("log.level", "info", "debug|info|warn|error|off", "Least important level that is written."),
     CHOICE("log.format", "text", "text|json", "Lines for people, or one JSON object a line."),

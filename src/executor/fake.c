@@ -199,7 +199,9 @@ static bool advance(struct fake_run *run, size_t i, int64_t elapsed_us) {
         own_us >= total_us ? script->steps : (int64_t)((double)own_us / (double)total_us * (double)script->steps);
     while (script->steps_told < due) {
         script->steps_told++;
-        control->progress(control->ctx, i, (double)script->steps_told / (double)script->steps, "fake step");
+        char message[64];
+        snprintf(message, sizeof message, "step %lld of %lld", (long long)script->steps_told, (long long)script->steps);
+        control->progress(control->ctx, i, (double)script->steps_told / (double)script->steps, message);
     }
     if (own_us < total_us) return false;
     end_job(&run->jobs[i], script, &run->model->results[i]);

@@ -96,23 +96,40 @@ static void put_data(struct buf *out, const struct tensor *tensor) {
 /* --- documents ------------------------------------------------------------------------------------------------------
  */
 
-static void put_tensor(struct buf *out, const struct tensor *tensor) {
-    wire__put_literal(out, "{\"data\":[");
-    put_data(out, tensor);
-    wire__put_literal(out, "],\"datatype\":\"");
+/* Members in the order of their names: "bytes" or "data" first, "uri" last. */
+static void put_tensor(struct buf *out, const struct tensor *tensor, const struct wire_artifact *artifact) {
+    if (artifact->uri) {
+        wire__put_literal(out, "{\"bytes\":");
+        wire__put_int(out, (int64_t)artifact->size_bytes);
+    } else {
+        wire__put_literal(out, "{\"data\":[");
+        put_data(out, tensor);
+        wire__put_literal(out, "]");
+    }
+    wire__put_literal(out, ",\"datatype\":\"");
     buf_puts(out, datatype_name(tensor->datatype));
     wire__put_literal(out, "\",\"name\":");
     wire_json_string(tensor->name, strlen(tensor->name), out);
+    if (artifact->uri) {
+        wire__put_literal(out, ",\"sha256\":");
+        wire_json_string(artifact->sha256, strlen(artifact->sha256), out);
+    }
     wire__put_literal(out, ",\"shape\":[");
     for (int i = 0; i < tensor->rank; i++) {
         if (i > 0) buf_append(out, ",", 1);
         wire__put_int(out, tensor->shape[i]);
     }
-    wire__put_literal(out, "]}");
+    wire__put_literal(out, "]");
+    if (artifact->uri) {
+        wire__put_literal(out, ",\"uri\":");
+        wire_json_string(artifact->uri, strlen(artifact->uri), out);
+    }
+    wire__put_literal(out, "}");
 }
 
-void wire_result_encode(const char *model, const char *version, const struct tensor *outputs, size_t count,
-                        struct buf *out) {
+void wire_result_encode(const char *model, const char *version, const struct tensor *outputs,
+                        const struct wire_artifact *artifacts, size_t count, struct buf *out) {
+    static const struct wire_artifact none;
     wire__put_literal(out, "{\"model_name\":");
     wire_json_string(model, strlen(model), out);
     if (version) {
@@ -122,7 +139,7 @@ void wire_result_encode(const char *model, const char *version, const struct ten
     wire__put_literal(out, ",\"outputs\":[");
     for (size_t i = 0; i < count; i++) {
         if (i > 0) buf_append(out, ",", 1);
-        put_tensor(out, &outputs[i]);
+        put_tensor(out, &outputs[i], artifacts ? &artifacts[i] : &none);
     }
     wire__put_literal(out, "]}");
 }

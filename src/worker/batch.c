@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "penstock/artifact.h"
 #include "worker_internal.h"
 
 /* --- making --------------------------------------------------------------------------------------------------------
@@ -15,6 +16,7 @@
 static void prepare_job(struct worker_batch *batch, struct worker__job *job, struct worker_models *models) {
     const struct store_claimed *claim = &job->claim;
     atomic_init(&job->stop, STOP_NO);
+    pthread_mutex_init(&job->message.lock, NULL);
     atomic_init(&job->deadline_us, INT64_MAX);
     atomic_init(&job->leased_us, INT64_MAX);
     job->model = worker__model_find(models, claim->model, claim->model_version);
@@ -24,12 +26,6 @@ static void prepare_job(struct worker_batch *batch, struct worker__job *job, str
         return;
     }
     if (wire_spec_decode(claim->spec, claim->spec_len, &batch->arena, &job->request, &job->error) != 0) return;
-    for (size_t i = 0; i < job->request.input_count; i++)
-        if (job->request.uris[i]) {
-            err_set(&job->error, ERR_INVALID_INPUT, "input \"%s\": inputs by uri are not enabled on this worker",
-                    job->request.inputs[i].name);
-            return;
-        }
     job->error.code = ERR_NONE;
     job->run = (struct executor_job){
         .job_id = claim->job_id,
@@ -42,12 +38,12 @@ static void prepare_job(struct worker_batch *batch, struct worker__job *job, str
 }
 
 struct worker_batch *worker__batch_new(struct arena *arena_take, const struct store_claims *claims,
-                                       struct worker_models *models, size_t max_result_bytes) {
+                                       struct worker_models *models, const struct worker_config *cfg) {
     struct worker_batch *batch = mem_calloc(1, sizeof *batch);
     batch->arena = *arena_take;
     arena_init(arena_take);
     batch->count = claims->count;
-    batch->max_result_bytes = max_result_bytes;
+    batch->cfg = cfg;
     batch->jobs = mem_calloc(claims->count, sizeof *batch->jobs);
     for (size_t i = 0; i < claims->count; i++) {
         batch->jobs[i].claim = claims->jobs[i];
@@ -58,7 +54,10 @@ struct worker_batch *worker__batch_new(struct arena *arena_take, const struct st
 
 void worker__batch_free(struct worker_batch *batch) {
     if (!batch) return;
-    for (size_t i = 0; i < batch->count; i++) buf_done(&batch->jobs[i].result);
+    for (size_t i = 0; i < batch->count; i++) {
+        buf_done(&batch->jobs[i].result);
+        pthread_mutex_destroy(&batch->jobs[i].message.lock);
+    }
     arena_done(&batch->arena);
     free(batch->jobs);
     free(batch);
@@ -90,10 +89,41 @@ static bool should_stop(void *ctx, size_t index) {
     return true;
 }
 
+/* As much of `text` as fits, cut between characters of UTF-8. */
+static void copy_message(char to[MESSAGE_SIZE], const char *text) {
+    size_t len = strnlen(text, MESSAGE_SIZE);
+    if (len == MESSAGE_SIZE) {
+        len--;
+        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80) len--;
+    }
+    memcpy(to, text, len);
+    to[len] = '\0';
+}
+
 static void on_progress(void *ctx, size_t index, double fraction, const char *message) {
-    struct group *group = ctx;
-    (void)message; /* reaches the record with the job's progress reporting */
-    atomic_store_explicit(&group->members[index]->progress, fraction, memory_order_relaxed);
+    struct worker__job *job = ((struct group *)ctx)->members[index];
+    atomic_store_explicit(&job->progress, fraction, memory_order_relaxed);
+    if (!message || !*message) return;
+    pthread_mutex_lock(&job->message.lock);
+    copy_message(job->message.text, message);
+    job->message.is_new = strcmp(job->message.text, job->message.told) != 0;
+    pthread_mutex_unlock(&job->message.lock);
+}
+
+bool worker__job_has_message(struct worker__job *job) {
+    pthread_mutex_lock(&job->message.lock);
+    bool is_new = job->message.is_new;
+    pthread_mutex_unlock(&job->message.lock);
+    return is_new;
+}
+
+const char *worker__job_message(struct worker__job *job) {
+    pthread_mutex_lock(&job->message.lock);
+    bool is_new = job->message.is_new;
+    if (is_new) strcpy(job->message.told, job->message.text);
+    job->message.is_new = false;
+    pthread_mutex_unlock(&job->message.lock);
+    return is_new ? job->message.told : NULL;
 }
 
 static void fail_by_executor(struct worker__job *job, const struct executor_error *why) {
@@ -102,22 +132,60 @@ static void fail_by_executor(struct worker__job *job, const struct executor_erro
     job->retryable = why->retryable;
 }
 
+/* Outputs that are too large for the document go into files, if there is a place for them. */
+static int write_artifacts(struct worker_batch *batch, struct worker__job *job, struct wire_artifact *ret) {
+    const struct worker_config *cfg = batch->cfg;
+    size_t total = 0;
+    for (size_t i = 0; i < job->run.output_count; i++) total += job->run.outputs[i].size_bytes;
+    if (total > cfg->max_artifact_bytes)
+        return err_set(&job->error, ERR_RESULT_TOO_LARGE, "the outputs have %zu bytes, artifacts.max_bytes is %zu",
+                       total, cfg->max_artifact_bytes);
+    for (size_t i = 0; i < job->run.output_count; i++) {
+        struct artifact *written = arena_alloc(&batch->arena, sizeof *written);
+        if (job->run.outputs[i].size_bytes <= cfg->inline_bytes) continue;
+        if (artifact_write(cfg->artifacts, job->claim.job_id, job->claim.token, &job->run.outputs[i], &batch->arena,
+                           written, &job->error) != 0) {
+            job->retryable = true; /* a full disk, mostly */
+            return -1;
+        }
+        ret[i] = (struct wire_artifact){written->uri, written->size_bytes, written->sha256};
+    }
+    return 0;
+}
+
+static void encode_result(struct worker_batch *batch, struct worker__job *job) {
+    struct wire_artifact *artifacts = arena_alloc(&batch->arena, (job->run.output_count + 1) * sizeof *artifacts);
+    if (batch->cfg->artifacts && write_artifacts(batch, job, artifacts) != 0) return;
+    wire_result_encode(job->model->entry->name, job->model->entry->version, job->run.outputs, artifacts,
+                       job->run.output_count, &job->result);
+    if (job->result.len > batch->cfg->max_result_bytes)
+        err_set(&job->error, ERR_RESULT_TOO_LARGE, "the result document has %zu bytes, worker.max_result_bytes is %zu",
+                job->result.len, batch->cfg->max_result_bytes);
+}
+
 static void collect(struct worker_batch *batch, struct worker__job *job) {
     job->ran = true;
-    if (job->run.outcome == EXECUTOR_FAILED) {
+    if (job->run.outcome == EXECUTOR_FAILED)
         fail_by_executor(job, &job->run.error);
-    } else if (job->run.outcome == EXECUTOR_STOPPED) {
-        if (atomic_load(&job->timed_out))
-            err_set(&job->error, ERR_TIMEOUT, "the run took longer than timeout_ms");
-        else
-            err_set(&job->error, ERR_CANCELLED, "the run was stopped");
-    } else {
-        wire_result_encode(job->model->entry->name, job->model->entry->version, job->run.outputs, job->run.output_count,
-                           &job->result);
-        if (job->result.len > batch->max_result_bytes)
-            err_set(&job->error, ERR_RESULT_TOO_LARGE,
-                    "the result document has %zu bytes, worker.max_result_bytes is %zu", job->result.len,
-                    batch->max_result_bytes);
+    else if (job->run.outcome == EXECUTOR_COMPLETED)
+        encode_result(batch, job);
+    else if (atomic_load(&job->timed_out))
+        err_set(&job->error, ERR_TIMEOUT, "the run took longer than timeout_ms");
+    else
+        err_set(&job->error, ERR_CANCELLED, "the run was stopped");
+}
+
+/* Inputs that are named by uri are read here, on the runner's side: they may be large. */
+static void read_inputs(struct worker_batch *batch, struct worker__job *job) {
+    for (size_t i = 0; i < job->request.input_count && job->error.code == ERR_NONE; i++) {
+        struct tensor *input = &job->request.inputs[i];
+        if (!job->request.uris[i]) continue;
+        if (!batch->cfg->inputs)
+            err_set(&job->error, ERR_INVALID_INPUT, "input \"%.100s\": this worker has no artifacts.input_root",
+                    input->name);
+        else if (artifact_read(batch->cfg->inputs, job->request.uris[i], batch->cfg->max_input_bytes, input,
+                               &batch->arena, &job->error) != 0)
+            err_wrap(&job->error, "input \"%.100s\"", input->name);
     }
 }
 
@@ -164,6 +232,8 @@ void worker_batch_run(struct worker_batch *batch, const struct clock *clock) {
     for (size_t i = 0; i < batch->count; i++)
         if (batch->jobs[i].claim.timeout_ms > 0)
             atomic_store(&batch->jobs[i].deadline_us, batch->started_us + batch->jobs[i].claim.timeout_ms * 1000);
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->jobs[i].error.code == ERR_NONE) read_inputs(batch, &batch->jobs[i]);
     while (!batch->sticky && next_group(batch, &group)) run_group(&group);
     batch->run_us = clock_mono_us(clock) - batch->started_us;
     atomic_store(&batch->over, true);

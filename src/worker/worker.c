@@ -191,8 +191,7 @@ static void take_claims(struct worker *worker, const struct store_claims *claims
         return;
     }
     worker->stats.claimed += claims->count;
-    struct worker_batch *batch =
-        worker__batch_new(&worker->arena, claims, worker->models, worker->cfg.max_result_bytes);
+    struct worker_batch *batch = worker__batch_new(&worker->arena, claims, worker->models, &worker->cfg);
     for (size_t i = 0; i < batch->count; i++) set_leased(worker, &batch->jobs[i], asked_us);
     if (worker->running)
         worker->ahead = batch;
@@ -295,17 +294,17 @@ static void stop_job(struct worker *worker, struct worker__job *job, enum worker
     atomic_store(&job->stop, why);
 }
 
-static bool progress_is_new(const struct worker__job *job) {
+static bool progress_is_new(struct worker__job *job) {
     double progress = atomic_load_explicit(&job->progress, memory_order_relaxed);
-    return progress > job->progress_told;
+    return progress > job->progress_told || worker__job_has_message(job);
 }
 
 static void ask_renewal(struct worker__job *job, struct store_renewal *ret) {
     *ret = (struct store_renewal){.job_id = job->claim.job_id, .token = job->claim.token, .progress = -1};
-    if (progress_is_new(job)) {
-        ret->progress = atomic_load_explicit(&job->progress, memory_order_relaxed);
-        job->progress_told = ret->progress;
-    }
+    if (!progress_is_new(job)) return;
+    ret->progress = atomic_load_explicit(&job->progress, memory_order_relaxed);
+    ret->progress_message = worker__job_message(job);
+    job->progress_told = ret->progress;
 }
 
 static bool any_progress(const struct worker *worker) {

@@ -2,6 +2,7 @@
 #ifndef PENSTOCK_WORKER_INTERNAL_H
 #define PENSTOCK_WORKER_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "penstock/registry.h"
@@ -24,6 +25,8 @@ void worker__model_names(struct worker_models *models, struct store_claim *ret);
 /* --- batch.c -------------------------------------------------------------------------------------------------------
  */
 
+#define MESSAGE_SIZE 257 /* of a progress message, in UTF-8 */
+
 enum worker__stop { STOP_NO, STOP_CANCEL, STOP_LOST, STOP_SHUTDOWN };
 
 struct worker__job {
@@ -41,6 +44,11 @@ struct worker__job {
     _Atomic int64_t deadline_us; /* monotonic; INT64_MAX: none. Set when the run starts */
     _Atomic int64_t leased_us;   /* monotonic: from then on another worker may have it. Set with every renewal */
     _Atomic double progress;
+    struct {
+        pthread_mutex_t lock;
+        bool is_new;
+        char text[MESSAGE_SIZE], told[MESSAGE_SIZE];
+    } message;
     int64_t stop_at_ms;   /* when it was told to stop; 0: not (main thread only) */
     double progress_told; /* main thread only */
 };
@@ -50,7 +58,7 @@ struct worker_batch {
     struct worker__job *jobs;
     size_t count;
     const struct clock *clock;
-    size_t max_result_bytes;
+    const struct worker_config *cfg;
     bool sticky;      /* the executor is broken */
     atomic_bool over; /* nothing of it runs any more */
     int64_t started_us, run_us;
@@ -58,7 +66,10 @@ struct worker_batch {
 
 /* Takes the claims (whose strings are in `arena`, which is taken too) and decodes every spec. */
 struct worker_batch *worker__batch_new(struct arena *arena_take, const struct store_claims *claims,
-                                       struct worker_models *models, size_t max_result_bytes);
+                                       struct worker_models *models, const struct worker_config *cfg);
+/* What the run last said about how far it is, if it is new; NULL: nothing is. Valid until the next call. */
+const char *worker__job_message(struct worker__job *job);
+bool worker__job_has_message(struct worker__job *job);
 void worker__batch_free(struct worker_batch *batch);
 
 #endif

@@ -55,7 +55,7 @@ static void run_result_encode(struct bench *b) {
     float logits[10] = {0.1f, -3.25f, 12.5371f, 1e-7f, 0.33333334f, 7.0f, -0.0625f, 2.7182817f, 1234.567f, -9.75f};
     struct tensor output = {"logits", DATATYPE_FP32, 2, {1, 10}, logits, sizeof logits};
     struct buf out = {0};
-    wire_result_encode("digits", "1", &output, 1, &out);
+    wire_result_encode("digits", "1", &output, NULL, 1, &out);
     buf_done(&out);
 }
 

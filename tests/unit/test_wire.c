@@ -195,7 +195,7 @@ static void test_fp16_results_read_back_as_the_same_half(void **state) {
         arena_init(&arena);
         for (unsigned i = 0; i < CHUNK; i++) halves[i] = (uint16_t)(start + i);
         struct tensor output = {.name = "y", .datatype = DATATYPE_FP16, .data = halves, .size_bytes = sizeof halves};
-        wire_result_encode("m", NULL, &output, 1, &doc);
+        wire_result_encode("m", NULL, &output, NULL, 1, &doc);
         char *data = strstr(doc.data, "\"data\":") + strlen("\"data\":");
         *(strchr(data, ']') + 1) = '\0';
         struct tensor back = tensor_of("FP16", "[1024]", data, &arena);
@@ -261,7 +261,7 @@ static void test_canonical_doubles_read_back_as_the_same_double(void **state) {
         if (!isfinite(value)) continue;
         struct tensor output = {.name = "y", .datatype = DATATYPE_FP64, .data = &value, .size_bytes = sizeof value};
         struct buf doc = {0};
-        wire_result_encode("m", NULL, &output, 1, &doc);
+        wire_result_encode("m", NULL, &output, NULL, 1, &doc);
         const char *data = strstr(doc.data, "\"data\":[") + strlen("\"data\":[");
         double back = strtod(data, NULL);
         if (memcmp(&back, &value, sizeof back) != 0) fail_msg("%.17g was written as %s", value, data);
@@ -278,7 +278,7 @@ static void test_canonical_floats_read_back_as_the_same_float(void **state) {
         if (!isfinite(value)) continue;
         struct tensor output = {.name = "y", .datatype = DATATYPE_FP32, .data = &value, .size_bytes = sizeof value};
         struct buf doc = {0};
-        wire_result_encode("m", NULL, &output, 1, &doc);
+        wire_result_encode("m", NULL, &output, NULL, 1, &doc);
         const char *data = strstr(doc.data, "\"data\":[") + strlen("\"data\":[");
         float back = strtof(data, NULL), by_double = (float)strtod(data, NULL); /* as a reader may do it */
         if (memcmp(&back, &value, sizeof back) != 0 || memcmp(&by_double, &value, sizeof back) != 0)

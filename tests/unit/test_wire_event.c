@@ -342,7 +342,7 @@ static void test_record_documents_are_the_checked_in_ones(void **state) {
 
 static void assert_result(const struct tensor *output, const char *data) {
     struct buf out = {0}, want = {0};
-    wire_result_encode("m", NULL, output, 1, &out);
+    wire_result_encode("m", NULL, output, NULL, 1, &out);
     buf_printf(&want,
                "{\"model_name\":\"m\",\"outputs\":[{\"data\":[%s],\"datatype\":\"%s\",\"name\":\"y\",\"shape\":[]}]}",
                data, datatype_name(output->datatype));
@@ -396,7 +396,7 @@ static void test_result_that_went_through_an_event_is_the_same_bytes(void **stat
     struct arena arena;
     struct job_event ev = cases[4].ev, back;
     arena_init(&arena);
-    wire_result_encode("digits", "1", &output, 1, &doc);
+    wire_result_encode("digits", "1", &output, NULL, 1, &doc);
     ev.doc = doc.data;
     ev.doc_len = doc.len;
     encode_and_decode(&ev, &arena, &back);

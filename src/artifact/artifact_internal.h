@@ -1,0 +1,22 @@
+/* Between the files of the artifact module. */
+#ifndef PENSTOCK_ARTIFACT_INTERNAL_H
+#define PENSTOCK_ARTIFACT_INTERNAL_H
+
+#include <dirent.h>
+
+#include "penstock/artifact.h"
+
+struct artifact_root {
+    char *path; /* absolute, without symbolic links */
+    int fd;
+    DIR *walk; /* artifact_collect's; NULL: at the beginning */
+};
+
+/* A name that any file system takes and that leads nowhere: what is not a letter, a digit or one of . _ : - becomes
+ * %XX, and so does a leading dot. */
+const char *artifact__file_name(struct arena *arena, const char *name);
+
+/* Opens beneath `dir`, following no link. -1 with errno. */
+int artifact__open_beneath(int dir, const char *path, int flags);
+
+#endif
