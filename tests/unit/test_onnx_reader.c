@@ -189,9 +189,9 @@ static void test_an_opset_beyond_the_known_ones_is_refused_with_the_range(void *
 
 static void test_an_operator_older_than_its_implemented_meaning_is_refused(void **state) {
     struct onnx_builder b = {0};
-    onnx_build_node(&b, "Add", "a", "x,x", "y");
+    onnx_build_node(&b, "HardSwish", "a", "x", "y");
     add_io(&b);
-    refused(&b, 6, ERR_UNSUPPORTED_MODEL, "node 'a' (Add): as of opset 6; supported from opset 7");
+    refused(&b, 13, ERR_UNSUPPORTED_MODEL, "node 'a' (HardSwish): as of opset 13; supported from opset 14");
 }
 
 static void test_a_cycle_is_refused_and_named(void **state) {
