@@ -398,6 +398,68 @@ static void test_policy_record_tells_labels_by_name_tenant_and_backoff(void **st
     assert_int_equal(rec.backoff_ms + rec.backoff_max_ms, 0);
 }
 
+/* --- backlog, retention, a lost policy -----------------------------------------------------------------------------
+ */
+
+static void test_policy_backlog_tells_what_waits_of_each_model_and_whether_everything_drains(void **state) {
+    struct fx *fx = *state;
+    struct store_backlog backlog;
+    struct store_item later = fx_item_create(fx, "later"), drain = fx_item_create(fx, "unused");
+    assert_int_equal(store_backlog_get(fx->st, &fx->arena, &backlog, &fx->err), 0);
+    assert_int_equal(backlog.count, 0);
+    assert_false(backlog.draining);
+    later.not_before = fx_now_ms(fx) + 3600000;
+    assert_int_equal(fx_ingest_one(fx, later), STORE_ACCEPTED);
+    assert_int_equal(fx_ingest_one(fx, fx_item_create(fx, "now")), STORE_ACCEPTED);
+    drain = fx_item_create(fx, "unused");
+    drain.kind = STORE_ITEM_MODE;
+    drain.job_id = drain.model = NULL;
+    drain.mode = STORE_MODE_DRAINING;
+    assert_int_equal(fx_ingest_one(fx, drain), STORE_ACCEPTED);
+    assert_int_equal(store_backlog_get(fx->st, &fx->arena, &backlog, &fx->err), 0);
+    assert_int_equal(backlog.count, 1);
+    assert_string_equal(backlog.models[0].model, FX_MODEL);
+    assert_int_equal(backlog.models[0].queued, 2);
+    assert_true(backlog.draining);
+}
+
+static void test_policy_that_is_there_is_replaced_only_if_that_is_asked_for(void **state) {
+    struct fx *fx = *state;
+    struct store_policy first = {.tenant_label = "tenant", .tenant_max_running = 1}, second = first;
+    second.tenant_max_running = 2;
+    assert_int_equal(store_policy_set(fx->st, &first, true, &fx->err), 0); /* none was there */
+    assert_int_equal(store_policy_set(fx->st, &second, true, &fx->err), 0);
+    assert_non_null(strstr(fx_redis(fx, "HGET penstock:policy tenant_default"), "\r\n1\r\n"));
+    assert_int_equal(store_policy_set(fx->st, &second, false, &fx->err), 0);
+    assert_non_null(strstr(fx_redis(fx, "HGET penstock:policy tenant_default"), "\r\n2\r\n"));
+}
+
+static void test_policy_retention_is_that_of_the_state_in_which_a_job_ended(void **state) {
+    struct fx *fx = *state;
+    fx->cfg.retention_ms = 3600000;
+    fx->cfg.retention_by_state_ms[JOB_STATE_CANCELLED] = 1;
+    fx_reopen(fx);
+    assert_int_equal(store_retention_ms(&fx->cfg, JOB_STATE_COMPLETED), 3600000);
+    assert_int_equal(store_retention_ms(&fx->cfg, JOB_STATE_CANCELLED), 1);
+    for (int i = 0; i < 2; i++) {
+        const char *id = i ? "cancelled" : "completed";
+        assert_int_equal(fx_ingest_one(fx, fx_item_create(fx, id)), STORE_ACCEPTED);
+        if (i) {
+            assert_int_equal(fx_ingest_one(fx, fx_item_cancel(fx, id)), STORE_ACCEPTED);
+        } else {
+            struct store_claimed job = fx_claim_one(fx, "w1");
+            assert_true(fx_finish(fx, "w1", &job, STORE_COMPLETED));
+        }
+    }
+    int64_t ended = fx_record(fx, "cancelled").finished_at;
+    while (fx_now_ms(fx) < ended + 2) continue;
+    fx_drain(fx);
+    int64_t next;
+    assert_int_equal(fx_sweep(fx, 10, &next), 1);
+    assert_int_equal(fx_record(fx, "cancelled").state, JOB_STATE_NONE);
+    assert_int_equal(fx_record(fx, "completed").state, JOB_STATE_COMPLETED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         FX_TEST(test_policy_without_ageing_the_urgent_always_goes_first),
@@ -421,6 +483,9 @@ int main(void) {
         FX_TEST(test_policy_job_claimed_ahead_is_not_charged_for_the_one_that_ran),
         FX_TEST(test_policy_mode_is_told_with_its_reason_and_what_is_left),
         FX_TEST(test_policy_record_tells_labels_by_name_tenant_and_backoff),
+        FX_TEST(test_policy_backlog_tells_what_waits_of_each_model_and_whether_everything_drains),
+        FX_TEST(test_policy_that_is_there_is_replaced_only_if_that_is_asked_for),
+        FX_TEST(test_policy_retention_is_that_of_the_state_in_which_a_job_ended),
         FX_TEST(test_policy_renewal_gives_back_what_the_worker_does_not_know_of),
     };
     return cmocka_run_group_tests(tests, fx_group_setup, fx_group_teardown);

@@ -5,6 +5,7 @@
  * script of its own, written from the description of the keys and not from the store's scripts, so that an index which
  * nobody reads in a test is checked all the same. */
 #include "fx.h"
+#include "penstock/store_policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -311,8 +312,9 @@ static void check_fold(struct fx *fx, size_t first) {
         if (job_fold(&folded, ev, &fx->err) != 0) fail_msg("%s", fx->err.msg);
     }
     struct job_record stored = fx_record(fx, job_id);
-    if (stored.state == JOB_STATE_NONE && fx->cfg.retention_ms > 0 && job_state_is_terminal(folded.state) &&
-        fx_now_ms(fx) >= folded.finished_at + fx->cfg.retention_ms)
+    int64_t kept_ms = store_retention_ms(&fx->cfg, folded.state);
+    if (stored.state == JOB_STATE_NONE && kept_ms > 0 && job_state_is_terminal(folded.state) &&
+        fx_now_ms(fx) >= folded.finished_at + kept_ms)
         return;                                                                   /* forgotten, as it should be */
     if (stored.state == JOB_STATE_NONE && folded.state == JOB_STATE_NONE) return; /* was only ever refused */
     const char *diff = job_record_diff(&folded, &stored);
