@@ -653,6 +653,77 @@ static void test_lrn_over_more_channels_than_there_are_takes_all(void **state) {
     refused(&t, 13, "LRN", ERR_UNSUPPORTED_MODEL, "size is not positive");
 }
 
+/* --- shapes that are computed ------------------------------------------------------------------------------------ */
+
+static void test_a_shape_may_follow_from_an_input_by_arithmetic(void **state) {
+    struct trial t = {0};
+    struct err err = {0};
+    SCALAR(&t, INT64, int64_t, 2);
+    onnx_build_weight(&t.b, "two", ONNX_TYPE_INT64, 0, NULL, LIST(int64_t, 2), 8);
+    onnx_build_weight(&t.b, "zero", ONNX_TYPE_INT64, 0, NULL, LIST(int64_t, 0), 8);
+    onnx_build_node(&t.b, "Mul", "twice", "a,two", "end");
+    onnx_build_node(&t.b, "Range", "range", "zero,end,two", "r");
+    onnx_build_node(&t.b, "Identity", "out", "r", "y");
+    onnx_build_io(&t.b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_INT64, 1, DIMS(-1));
+    onnx_build_model(&t.b, 13, &t.bytes);
+    if (onnx_model_parse(t.bytes.data, t.bytes.len, &t.model, &err) != 0) fail_msg("%s", err.msg);
+    assert_int_equal(onnx_session_new(t.model, 1, &t.ses, &err), 0);
+    for (int64_t n = 2; n < 5; n++) {
+        t.in[0].data = &n;
+        if (onnx_session_prepare(t.ses, t.in, &err) != 0 || onnx_session_run(t.ses, NULL, &err) != 0)
+            fail_msg("%s", err.msg);
+        assert_int_equal(onnx_session_output(t.ses, 0)->shape[0], n);
+        assert_memory_equal(onnx_session_output(t.ses, 0)->data, DIMS(0, 2, 4, 6), (size_t)n * 8);
+    }
+    t.in[0].data = NULL;
+    assert_int_equal(onnx_session_prepare(t.ses, t.in, &err), -1);
+    assert_non_null(strstr(err.msg, "input 'a' decides a shape"));
+    done(&t);
+}
+
+static void test_a_shape_that_follows_from_real_numbers_is_refused(void **state) {
+    struct trial t = {0};
+    struct err err = {0};
+    SCALAR(&t, FP32, float, 2);
+    onnx_build_node(&t.b, "Neg", "m", "a", "b");
+    onnx_build_node(&t.b, "Range", "n", "b,b,b", "y");
+    onnx_build_io(&t.b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 1, DIMS(-1));
+    onnx_build_model(&t.b, 13, &t.bytes);
+    if (onnx_model_parse(t.bytes.data, t.bytes.len, &t.model, &err) != 0) fail_msg("%s", err.msg);
+    assert_int_equal(onnx_session_new(t.model, 1, &t.ses, &err), 0);
+    assert_int_equal(onnx_session_prepare(t.ses, t.in, &err), -1);
+    assert_non_null(strstr(err.msg, "node 'n' (Range): input 'b' decides a shape, but depends on data"));
+    done(&t);
+}
+
+/* What PyTorch writes for x.expand(-1, 3): Where(shape == -1, ones, shape). */
+static void test_what_exporters_compute_around_expand_is_done_when_a_plan_is_made(void **state) {
+    struct trial t = {0};
+    struct err err = {0};
+    give(&t, DATATYPE_FP32, 2, DIMS(2, 1), LIST(float, 5, 6));
+    onnx_build_weight(&t.b, "want", ONNX_TYPE_INT64, 1, DIMS(2), LIST(int64_t, -1, 3), 16);
+    onnx_build_weight(&t.b, "minus", ONNX_TYPE_INT64, 0, NULL, LIST(int64_t, -1), 8);
+    onnx_build_weight(&t.b, "one", ONNX_TYPE_INT64, 0, NULL, LIST(int64_t, 1), 8);
+    onnx_build_node(&t.b, "Shape", "s", "a", "shape");
+    onnx_build_node(&t.b, "Shape", "r", "shape", "rank");
+    onnx_build_node(&t.b, "ConstantOfShape", "z", "rank", "zeros");
+    onnx_build_int(&t.b, "to", ONNX_TYPE_INT64);
+    onnx_build_node(&t.b, "Cast", "c", "zeros", "whole");
+    onnx_build_node(&t.b, "Add", "o", "whole,one", "ones");
+    onnx_build_node(&t.b, "Equal", "e", "want,minus", "open");
+    onnx_build_node(&t.b, "Where", "w", "open,ones,want", "dims");
+    onnx_build_node(&t.b, "Expand", "n", "a,dims", "y");
+    onnx_build_io(&t.b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, DIMS(-1, -1));
+    onnx_build_model(&t.b, 13, &t.bytes);
+    if (onnx_model_parse(t.bytes.data, t.bytes.len, &t.model, &err) != 0) fail_msg("%s", err.msg);
+    assert_int_equal(onnx_session_new(t.model, 1, &t.ses, &err), 0);
+    if (onnx_session_prepare(t.ses, t.in, &err) != 0) fail_msg("%s", err.msg);
+    memcpy(onnx_session_input(t.ses, 0)->data, t.in[0].data, t.in[0].size_bytes);
+    assert_int_equal(onnx_session_run(t.ses, NULL, &err), 0);
+    assert_memory_equal(onnx_session_output(t.ses, 0)->data, LIST(float, 5, 5, 5, 6, 6, 6), 24);
+    done(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cast_of_a_number_beyond_the_range_gives_the_nearest_and_of_no_number_0),
@@ -695,6 +766,9 @@ int main(void) {
         cmocka_unit_test(test_group_norm_scales_groups_until_opset_20_and_then_channels),
         cmocka_unit_test(test_group_norm_of_channels_that_do_not_divide_is_refused),
         cmocka_unit_test(test_lrn_over_more_channels_than_there_are_takes_all),
+        cmocka_unit_test(test_a_shape_may_follow_from_an_input_by_arithmetic),
+        cmocka_unit_test(test_a_shape_that_follows_from_real_numbers_is_refused),
+        cmocka_unit_test(test_what_exporters_compute_around_expand_is_done_when_a_plan_is_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

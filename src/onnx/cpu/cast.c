@@ -14,31 +14,42 @@
 
 #define HALF_MIN_EXPONENT (-14) /* of a normal number; below it the distance between numbers stays the same */
 #define HALF_BIAS         15
-#define HALF_FRACTION     10 /* bits */
+#define HALF_FRACTION     10 /* bits; a float has 13 more */
+#define FLOAT_BIAS        127
+#define DOUBLE_BIAS       1023
 
-static float half_read(uint16_t bits) {
-    int exponent = bits >> HALF_FRACTION & 31;
-    float fraction = (float)(bits & 1023), value;
-    if (exponent == 31)
-        value = fraction != 0 ? NAN : INFINITY;
-    else if (exponent == 0)
-        value = ldexpf(fraction, HALF_MIN_EXPONENT - HALF_FRACTION);
-    else
-        value = ldexpf(fraction + 1024, exponent - HALF_BIAS - HALF_FRACTION);
-    return bits >> 15 ? -value : value;
+static float half_read(uint16_t half) {
+    uint32_t exponent = half >> HALF_FRACTION & 31, fraction = half & 1023, bits;
+    float value = (float)fraction * 0x1p-24f;
+    if (exponent) {
+        exponent = exponent == 31 ? 255 : exponent + FLOAT_BIAS - HALF_BIAS;
+        bits = exponent << 23 | fraction << 13;
+        memcpy(&value, &bits, sizeof value);
+    }
+    return half >> 15 ? -value : value;
+}
+
+static double power_of_2(int exponent) {
+    uint64_t bits = (uint64_t)(exponent + DOUBLE_BIAS) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
 }
 
 /* In steps of the distance between numbers around x the result is a whole number; one that is rounded up to the next
  * power of two carries into the exponent by itself. */
 static uint16_t half_write(double x) {
-    uint16_t sign = signbit(x) ? 0x8000 : 0;
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint16_t sign = (uint16_t)(bits >> 48 & 0x8000);
     if (isnan(x)) return sign | 0x7e00;
     x = fabs(x);
     if (x >= 65520) return sign | 0x7c00; /* halfway from the largest number to the one after it, and beyond */
-    int exponent = x > 0 ? ilogb(x) : HALF_MIN_EXPONENT;
+    int exponent = (int)(bits >> 52 & 2047) - DOUBLE_BIAS;
     if (exponent < HALF_MIN_EXPONENT) exponent = HALF_MIN_EXPONENT;
-    int steps = (int)rint(ldexp(x, HALF_FRACTION - exponent));
-    return (uint16_t)(sign + ((exponent + HALF_BIAS - 1) << HALF_FRACTION) + steps);
+    double steps = x * power_of_2(HALF_FRACTION - exponent);
+    steps = steps + 0x1p52 - 0x1p52; /* rounds: a double of that size has no fraction */
+    return (uint16_t)(sign + ((exponent + HALF_BIAS - 1) << HALF_FRACTION) + (int)steps);
 }
 
 /* --- from any to any --------------------------------------------------------------------------------------------- */
