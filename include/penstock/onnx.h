@@ -2,7 +2,7 @@
  *
  * Hides the protobuf reader, the graph, shape inference, the memory plan and the kernels. Model files come from
  * outside: any bytes give a model or an error that names the node and operator, never a crash. Float32 first; opsets 7
- * to 22.
+ * to 22, and older ones where the operators at hand mean the same.
  *
  *     struct onnx_model *model;
  *     struct onnx_session *ses;

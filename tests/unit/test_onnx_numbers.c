@@ -614,6 +614,10 @@ static void test_layer_norm_far_from_zero_keeps_its_variance(void **state) {
     GIVE(&t, FP32, float, 1, 2, 3);
     GIVE(&t, FP32, float, 1, 1);
     refused(&t, 17, "LayerNormalization", ERR_UNSUPPORTED_MODEL, "is not one number per normalised element");
+    t = (struct trial){0};
+    give(&t, DATATYPE_FP32, 2, DIMS((int64_t)1 << 37, 0), &t);
+    GIVE(&t, FP32, float, 1);
+    refused(&t, 17, "LayerNormalization", ERR_UNSUPPORTED_MODEL, "nothing lies between");
 }
 
 static void test_group_norm_scales_groups_until_opset_20_and_then_channels(void **state) {

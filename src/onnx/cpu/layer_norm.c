@@ -43,6 +43,8 @@ OP_INFER(layer_norm) {
     const struct tensor *x = step->in[0];
     int axis;
     if (layer_axis(step, &axis, err) != 0) return -1;
+    if (onnx__shape_product(x, axis, x->rank) == 0)
+        return onnx__step_refuse(step, err, "nothing lies between axis %d and the end", axis);
     for (size_t i = 1; i < step->in_count; i++)
         if (step->in[i] && !covers(step->in[i], x, axis))
             return onnx__step_refuse(step, err, "input '%s' is not one number per normalised element",
