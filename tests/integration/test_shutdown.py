@@ -42,8 +42,10 @@ class Shutdown(unittest.TestCase):
         worker, name = self.worker(house)
         house.produce([flow.create(f"quick{n}", model="solo") for n in range(3)])  # so that it claims ahead
         house.wait_count("completed", 3)
-        house.produce([flow.create("runs", model="solo", fake_latency_ms=2000), flow.create("next", model="solo")])
+        house.produce([flow.create("runs", model="solo", fake_latency_ms=2000)])  # alone: partitions have no order
         house.wait_state("runs", "running")
+        house.produce([flow.create("next", model="solo")])
+        pt.wait_for(lambda: house.record("next").get("attempt") == "1", 10, "the next job is claimed ahead")
         self.end(house, worker)
         self.assertEqual((house.state("runs"), house.record("runs")["attempt"]), ("completed", "1"))
         self.assertEqual((house.state("next"), house.record("next")["attempt"], house.record("next")["crashes"]),
