@@ -30,6 +30,8 @@ static const struct cli_command commands[] = {
     COMMAND(queues, "Show what waits and runs of each model, and what holds it back"),
     COMMAND(workers, "List the workers, and what they hold"),
     COMMAND(models, "List the models that workers have ready"),
+    {"check-model", "Tell whether a model can be run, and whether it gives what it should", cmd_check_model,
+     cmd_check_model_help},
     COMMAND(config, "Print or check the configuration"),
     COMMAND(demo, "Run the sample images of the digits model and print what was recognised"),
 };
@@ -51,7 +53,7 @@ static void print_overview(FILE *out) {
     fputs("penstock feeds inference jobs from Kafka to workers and keeps every job's record in Redis.\n\n"
           "Usage: penstock COMMAND [OPTIONS]\n\nCommands:\n",
           out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  penstock COMMAND --help      explains a command\n"
           "  penstock --version           prints the version\n",
           out);

@@ -99,6 +99,7 @@ char *cli__find_config(const char *flag, bool *ret_is_dev);
     int cmd_##name(struct cli_context *ctx, int argc, char **argv);                                                    \
     extern const char cmd_##name##_help[]
 CLI_COMMAND(submit);
+CLI_COMMAND(check_model);
 CLI_COMMAND(get);
 CLI_COMMAND(list);
 CLI_COMMAND(cancel);

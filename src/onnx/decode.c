@@ -13,16 +13,12 @@
 /* Amplification bound: an empty node is two bytes in a file and some hundred in memory. */
 #define MAX_ITEMS ((size_t)1000000)
 
-enum { MODEL_GRAPH = 7, MODEL_OPSET_IMPORT = 8 };
-enum { OPSET_DOMAIN = 1, OPSET_VERSION = 2 };
-enum { GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_SPARSE = 15 };
-enum { NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OP_TYPE = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7 };
 enum { ATTR_NAME = 1, ATTR_F = 2, ATTR_I = 3, ATTR_S = 4, ATTR_T = 5, ATTR_FIELD_FLOATS = 7, ATTR_FIELD_INTS = 8 };
 enum { ATTR_FIELD_STRINGS = 9, ATTR_TYPE = 20 };
 enum { IO_NAME = 1, IO_TYPE = 2 };
 enum { TYPE_TENSOR = 1, TENSOR_TYPE_ELEM = 1, TENSOR_TYPE_SHAPE = 2, SHAPE_DIM = 1, DIM_VALUE = 1 };
 
-static bool is_main_domain(const char *domain) { return domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0; }
+bool onnx__is_main_domain(const char *domain) { return domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0; }
 
 /* --- attributes -------------------------------------------------------------------------------------------------- */
 
@@ -153,7 +149,7 @@ static int read_node(struct onnx_model *model, struct proto in, struct onnx__nod
         if (read_node_field(model, &field, node, err) != 0)
             return err_wrap(err, "node '%.60s' (%.40s)", node->name, node->op_type);
     if (more < 0) return -1;
-    if (!is_main_domain(node->domain))
+    if (!onnx__is_main_domain(node->domain))
         return onnx__node_fail(node, ERR_UNSUPPORTED_MODEL, err, "operators of domain '%s' are not supported",
                                node->domain);
     node->op = onnx__op_find(node->op_type); /* first of all complaints: the one that tells most */
@@ -303,7 +299,7 @@ static int read_opset(struct onnx_model *model, struct proto in, struct err *err
         }
     }
     if (rc != 0 || more < 0) return -1;
-    if (!is_main_domain(domain)) return 0; /* matters only if a node uses it, and then the node is refused */
+    if (!onnx__is_main_domain(domain)) return 0; /* matters only if a node uses it, and then the node is refused */
     if (version < ONNX_MIN_OPSET || version > ONNX_MAX_OPSET)
         return err_set(err, ERR_UNSUPPORTED_MODEL, "the model uses opset %" PRIu64 "; %d to %d are supported", version,
                        ONNX_MIN_OPSET, ONNX_MAX_OPSET);

@@ -248,7 +248,7 @@ int onnx_model_parse(const void *bytes, size_t len, struct onnx_model **ret, str
 
 /* An empty file cannot be mapped and is no model either. A model in use must be replaced by rename, as every version
  * folder should be: truncating a mapped file kills its readers, and the reader has no remedy. */
-static void *map_file(const char *path, size_t *ret_len, struct err *err) {
+void *onnx__map_file(const char *path, size_t *ret_len, struct err *err) {
     void *map = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -270,7 +270,7 @@ static void *map_file(const char *path, size_t *ret_len, struct err *err) {
 
 int onnx_model_open(const char *path, struct onnx_model **ret, struct err *err) {
     size_t len = 0;
-    void *map = map_file(path, &len, err);
+    void *map = onnx__map_file(path, &len, err);
     if (!map) return -1;
     struct onnx_model *model;
     if (onnx_model_parse(map, len, &model, err) != 0) {

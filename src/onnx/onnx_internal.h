@@ -33,6 +33,12 @@ int onnx__proto_string(const struct proto_field *field, struct arena *arena, con
 int onnx__proto_scalars(struct proto in, uint32_t number, enum proto_wire wire, struct arena *arena, uint64_t **ret,
                         size_t *ret_count, struct err *err) MUSTCHECK;
 
+/* Field numbers of onnx.proto that more than one file reads. */
+enum { MODEL_GRAPH = 7, MODEL_OPSET_IMPORT = 8 };
+enum { OPSET_DOMAIN = 1, OPSET_VERSION = 2 };
+enum { GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_SPARSE = 15 };
+enum { NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OP_TYPE = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7 };
+
 /* --- the graph --------------------------------------------------------------------------------------------------- */
 
 enum onnx__attr_kind {
@@ -93,6 +99,9 @@ struct onnx_model {
     size_t input_count, output_count;
     size_t weight_bytes;
 };
+
+bool onnx__is_main_domain(const char *domain);                            /* decode.c */
+void *onnx__map_file(const char *path, size_t *ret_len, struct err *err); /* graph.c; NULL with *err */
 
 /* decode.c */
 int onnx__decode_model(struct onnx_model *model, struct proto in, struct err *err) MUSTCHECK;

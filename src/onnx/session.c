@@ -7,6 +7,8 @@
  */
 #include "onnx_internal.h"
 
+#include "penstock/onnx_report.h"
+
 #include <cblas.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -114,6 +116,17 @@ const struct tensor *onnx_session_output(const struct onnx_session *ses, size_t 
 }
 
 size_t onnx_session_memory(const struct onnx_session *ses) { return ses->model->weight_bytes + ses->memory_bytes; }
+
+void onnx_report_memory(const struct onnx_session *ses, struct onnx_memory *ret) {
+    BUG_ON(!ses->current);
+    const struct onnx__plan *plan = ses->current;
+    *ret = (struct onnx_memory){.weight_bytes = ses->model->weight_bytes, .planned_bytes = plan->memory_bytes};
+    for (size_t i = 0; i < ses->model->value_count; i++)
+        if (plan->offsets[i] != PLAN_NO_OFFSET) ret->value_bytes += plan->values[i].size_bytes;
+    for (size_t s = 0; s < plan->step_count; s++)
+        if (plan->steps[s].scratch_bytes > ret->scratch_bytes) ret->scratch_bytes = plan->steps[s].scratch_bytes;
+    ret->steps = plan->step_count;
+}
 
 /* --- running ----------------------------------------------------------------------------------------------------- */
 

@@ -78,7 +78,7 @@ class Modes(unittest.TestCase):
     def test_draining_model_refuses_new_jobs_and_ends_what_it_has(self):
         old = [f"old-{n}" for n in range(4)]
         self.house.produce([flow.create(job_id, "solo", fake_latency_ms=300) for job_id in old])
-        self.house.wait_state("old-0", "running")
+        pt.wait_for(lambda: sum(map(self.house.count, ("queued", "running", "completed"))) == 4, 20, "all are taken")
         self.call("drain", "solo", "--reason", "retired")
         pt.wait_for(lambda: self.policy().get("mode:solo") == "draining", 20, "it drains")
         self.house.produce([flow.create("new", "solo"), flow.create("old-3", "solo", fake_latency_ms=300)])
@@ -98,8 +98,8 @@ class Modes(unittest.TestCase):
         self.house.verify("--ended")
 
     def test_everything_drains_to_nothing_and_new_commands_wait(self):
-        self.house.produce([flow.create(f"old-{n}", "solo", fake_latency_ms=100) for n in range(4)])
-        self.house.wait_state("old-0", "running")
+        self.house.produce([flow.create(f"old-{n}", "solo", fake_latency_ms=500) for n in range(4)])
+        pt.wait_for(lambda: sum(map(self.house.count, ("queued", "running", "completed"))) == 4, 20, "all are taken")
         done = self.call("drain", "--wait", "--reason", "upgrade")
         self.assertEqual(done.stdout, "everything is draining: 0 queued, 0 running\n")
         self.assertEqual((self.house.count("queued"), self.house.count("running"), self.house.count("completed")), (0, 0, 4))
