@@ -6,7 +6,7 @@
  *     for each command, then for each event in the log's order: cli__verify_command(...), cli__verify_event(...)
  *     cli__verify_begin(&v, final);
  *     for each history: cli__verify_record(&v, history, &stored);
- *     cli__verify_commands(&v);      // v.late: what may only be on its way; v.violations
+ *     cli__verify_commands(&v);      // v.late: what may only be on its way; v.violations, v.told
  */
 #ifndef PENSTOCK_CLI_VERIFY_H
 #define PENSTOCK_CLI_VERIFY_H
@@ -15,6 +15,26 @@
 #include "penstock/job.h"
 #include "penstock/mem.h"
 #include "penstock/store.h"
+
+/* What a violation is one of. X(constant, word in front of every message) */
+#define CLI_VERIFY_CHECKS(X)                                                                                           \
+    X(SEQUENCE, "sequence")     /* a job's seq is 1, 2, 3 ... */                                                       \
+    X(TRANSITION, "transition") /* only those of the table, one end at most */                                         \
+    X(REPEAT, "repeat")         /* one place in a history, one content */                                              \
+    X(TOKEN, "token")           /* runs do not overlap, and end by whom they began with */                             \
+    X(ATTEMPT, "attempt")       /* attempts and crashes only grow, within their limit */                               \
+    X(RECORD, "record")         /* the record is the fold of the events */                                             \
+    X(CANCEL, "cancel")         /* a cancel that came while the job ran is obeyed or answered */                       \
+    X(COMMAND, "command")       /* every command has its job or its refusal, every job its command */                  \
+    X(UNENDED, "unended")       /* with --ended */
+
+enum cli_verify_check {
+#define X(constant, word) CLI_VERIFY_##constant,
+    CLI_VERIFY_CHECKS(X)
+#undef X
+        CLI_VERIFY_CHECK_COUNT
+};
+const char *cli__verify_check_name(enum cli_verify_check check);
 
 /* One job, folded so far. */
 struct cli_verify_history {
@@ -39,21 +59,29 @@ struct cli_verify {
     bool all_ended;            /* jobs that have not ended and commands that were not taken are late, too */
     bool final;                /* late is now a violation */
     uint64_t jobs, events, repeats, rejected, pending, expired, late;
-    uint64_t violations, in_log; /* all; those that stand whatever is read yet */
+    struct cli_verify_findings {
+        uint64_t count, by_check[CLI_VERIFY_CHECK_COUNT];
+        size_t told_len;
+    } violations, in_log; /* all; those that stand whatever is read yet */
+    struct buf told;      /* the first violations, a line each */
 };
 
 void cli__verify_init(struct cli_verify *v, const struct store_config *store);
 void cli__verify_done(struct cli_verify *v);
 
-/* Tells one violation on standard error; after some they are only counted. */
-void cli__verify_violation(struct cli_verify *v, const char *job_id, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Adds a violation to v->told; after some they are only counted. */
+void cli__verify_violation(struct cli_verify *v, enum cli_verify_check check, const char *job_id, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 /* Something is missing that may still come: a violation only in the final look. */
-void cli__verify_late(struct cli_verify *v, const char *job_id, const char *what);
+void cli__verify_late(struct cli_verify *v, enum cli_verify_check check, const char *job_id, const char *what);
 
 /* An event in the order of the log. -1 when it cannot be decoded. */
 int cli__verify_event(struct cli_verify *v, const struct bus_msg *msg, struct err *err) MUSTCHECK;
 /* NULL if the log has no such job. */
 const struct cli_verify_history *cli__verify_find(const struct cli_verify *v, const char *job_id);
+
+/* May the record have been forgotten by now, because its retention is over? */
+bool cli__verify_is_over(const struct cli_verify *v, const struct job_record *folded);
 
 /* Forgets what the last look found late; then every history with its stored record (state NONE: there is none). */
 void cli__verify_begin(struct cli_verify *v, bool final);

@@ -22,16 +22,29 @@ const char cmd_verify_help[] =
     "Usage: penstock verify [--wait MS] [--ended] [OPTIONS]\n"
     "\n"
     "Reads the command topics and the whole events topic, folds every job's events and compares the outcome with its\n"
-    "record in Redis, and every command with what became of it.\n"
-    "Exit code 0: every job's history is without gap, its record is what the history says, every command that was\n"
-    "taken has its job or its refusal.\n"
+    "record in Redis, and every command with what became of it. Changes nothing; may run beside everything else.\n"
     "\n"
     "      --wait MS    wait so long for jobs whose events are still on their way (default 10000)\n"
     "      --ended      every command must have been taken and every job have ended\n"
     "\n"
+    "Each violation is one line on standard error, 'CHECK: job ID: what is wrong', the first 20 of them; CHECK is\n"
+    "  sequence    a job's seq is not 1, 2, 3 ...: an event is missing, or was written twice\n"
+    "  transition  a step that no job may take, such as one after its end\n"
+    "  repeat      an event again, with other contents\n"
+    "  token       a run that overlaps another, or was ended by another worker or token than it began with\n"
+    "  attempt     attempts or crashes that went back or beyond their limit\n"
+    "  record      the record is not what the events add up to, or one of the two is not there\n"
+    "  cancel      a cancel that came while the job ran has been forgotten\n"
+    "  command     a command without job and refusal, or a job without its command\n"
+    "  unended     with --ended: a command that was not taken, a job that has not ended\n"
+    "Of a job whose events are wrong only the first violation is told.\n"
+    "\n"
+    "Exit code 0: nothing is wrong. 1: there are violations. 3: Redis or Kafka is unreachable.\n"
+    "\n"
     "Examples:\n"
     "  penstock verify\n"
-    "  penstock verify --json\n";
+    "  penstock verify --ended --wait 30000   # after a test: everything must be over\n"
+    "  penstock verify --json                 # counts, by check; violations still go to standard error\n";
 
 enum { OPT_WAIT = CLI_OPT_OWN, OPT_ENDED };
 
@@ -133,7 +146,7 @@ static int check_records(struct verify_run *run, struct err *err) {
         rc = store_job_list(run->st, &query, &arena, &jobs, &count, &query.cursor, err);
         for (size_t i = 0; rc == 0 && i < count; i++)
             if (!cli__verify_find(&run->v, jobs[i].job_id))
-                cli__verify_late(&run->v, jobs[i].job_id, "has a record but no events");
+                cli__verify_late(&run->v, CLI_VERIFY_RECORD, jobs[i].job_id, "has a record but no events");
     } while (rc == 0 && query.cursor);
     arena_done(&arena);
     return rc;
@@ -170,20 +183,37 @@ static int verify_all(struct verify_run *run, int64_t wait_ms, struct err *err) 
     return rc;
 }
 
+static void print_json(const struct cli_verify *v) {
+    printf("{\"ok\":%s,\"jobs\":%" PRIu64 ",\"events\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"rejected\":%" PRIu64
+           ",\"expired\":%" PRIu64 ",\"commands\":%zu,\"pending\":%" PRIu64 ",\"violations\":%" PRIu64 ",\"checks\":{",
+           v->violations.count ? "false" : "true", v->jobs, v->events, v->repeats, v->rejected, v->expired,
+           v->command_count, v->pending, v->violations.count);
+    for (int check = 0; check < CLI_VERIFY_CHECK_COUNT; check++)
+        printf("%s\"%s\":%" PRIu64, check ? "," : "", cli__verify_check_name(check), v->violations.by_check[check]);
+    fputs("}}\n", stdout);
+}
+
+static void print_text(const struct cli_verify *v) {
+    const struct cli_verify_findings *found = &v->violations;
+    printf("%s: %" PRIu64 " jobs, %" PRIu64 " events (%" PRIu64 " of them repeated), %" PRIu64
+           " expired records, %zu commands (%" PRIu64 " refused, %" PRIu64 " not taken yet), %" PRIu64 " violations",
+           found->count ? "NOT verified" : "verified", v->jobs, v->events, v->repeats, v->expired, v->command_count,
+           v->rejected, v->pending, found->count);
+    const char *before = " (";
+    for (int check = 0; check < CLI_VERIFY_CHECK_COUNT; check++) {
+        if (!found->by_check[check]) continue;
+        printf("%s%s %" PRIu64, before, cli__verify_check_name(check), found->by_check[check]);
+        before = ", ";
+    }
+    puts(found->count ? ")" : "");
+}
+
 static void print_outcome(const struct verify_run *run) {
-    const struct cli_verify *v = &run->v;
-    bool good = v->violations == 0;
+    if (run->v.told.len) fputs(run->v.told.data, stderr);
     if (run->ctx->json)
-        printf("{\"ok\":%s,\"jobs\":%" PRIu64 ",\"events\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"rejected\":%" PRIu64
-               ",\"expired\":%" PRIu64 ",\"commands\":%zu,\"pending\":%" PRIu64 ",\"violations\":%" PRIu64 "}\n",
-               good ? "true" : "false", v->jobs, v->events, v->repeats, v->rejected, v->expired, v->command_count,
-               v->pending, v->violations);
+        print_json(&run->v);
     else
-        printf("%s: %" PRIu64 " jobs, %" PRIu64 " events (%" PRIu64 " of them repeated), %" PRIu64
-               " expired records, %zu commands (%" PRIu64 " refused, %" PRIu64 " not taken yet), %" PRIu64
-               " violations\n",
-               good ? "verified" : "NOT verified", v->jobs, v->events, v->repeats, v->expired, v->command_count,
-               v->rejected, v->pending, v->violations);
+        print_text(&run->v);
 }
 
 int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
@@ -209,7 +239,7 @@ int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
     int rc = cli__open_store(ctx, &run.st, &err);
     if (rc == 0) rc = verify_all(&run, wait_ms, &err);
     if (rc == 0) print_outcome(&run);
-    bool good = run.v.violations == 0;
+    bool good = run.v.violations.count == 0;
     store_free(run.st);
     free(run.taken);
     cli__verify_done(&run.v);

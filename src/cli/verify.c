@@ -44,24 +44,37 @@ static void free_history(void *node) {
 void cli__verify_done(struct cli_verify *v) {
     tdestroy(v->root, free_history);
     free(v->commands);
+    buf_done(&v->told);
     arena_done(&v->arena);
 }
 
-void cli__verify_violation(struct cli_verify *v, const char *job_id, const char *fmt, ...) {
-    v->violations++;
-    if (v->violations == SHOWN_MAX + 1) fputs("... further violations are only counted\n", stderr);
-    if (v->violations > SHOWN_MAX) return;
-    va_list args;
-    va_start(args, fmt);
-    fprintf(stderr, "job %s: ", job_id);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
-    va_end(args);
+const char *cli__verify_check_name(enum cli_verify_check check) {
+#define X(constant, word) [CLI_VERIFY_##constant] = word,
+    static const char *const names[] = {CLI_VERIFY_CHECKS(X)};
+#undef X
+    return names[check];
 }
 
-void cli__verify_late(struct cli_verify *v, const char *job_id, const char *what) {
+void cli__verify_violation(struct cli_verify *v, enum cli_verify_check check, const char *job_id, const char *fmt,
+                           ...) {
+    struct cli_verify_findings *all = &v->violations;
+    all->by_check[check]++;
+    all->count++;
+    if (all->count == SHOWN_MAX + 1) buf_puts(&v->told, "... further violations are only counted\n");
+    if (all->count <= SHOWN_MAX) {
+        char text[512];
+        va_list args;
+        va_start(args, fmt);
+        vsnprintf(text, sizeof text, fmt, args);
+        va_end(args);
+        buf_printf(&v->told, "%s: job %s: %s\n", cli__verify_check_name(check), job_id, text);
+    }
+    all->told_len = v->told.len;
+}
+
+void cli__verify_late(struct cli_verify *v, enum cli_verify_check check, const char *job_id, const char *what) {
     if (v->final)
-        cli__verify_violation(v, job_id, "%s", what);
+        cli__verify_violation(v, check, job_id, "%s", what);
     else
         v->late++;
 }
@@ -126,37 +139,55 @@ static const char *check_begin_of_run(struct cli_verify_history *history, const 
     return NULL;
 }
 
-/* NULL, or what is wrong with an event that job_fold has nothing against. */
-static const char *check_event(struct cli_verify_history *history, const struct job_event *ev) {
+/* NULL, or what is wrong with an event that job_fold has nothing against. rec: before the event. */
+static const char *check_event(struct cli_verify_history *history, const struct job_event *ev,
+                               enum cli_verify_check *ret_check) {
     const struct job_record *rec = &history->rec;
+    *ret_check = CLI_VERIFY_ATTEMPT;
     if (ev->from == JOB_STATE_NONE)
         return ev->attempt == 1 && ev->crashes == 0 ? NULL : "does not begin with attempt 1";
     if (ev->attempt < rec->attempt || ev->attempt > rec->max_attempts || ev->crashes < rec->crashes)
         return "attempts or crashes that cannot follow those before";
+    *ret_check = CLI_VERIFY_TOKEN;
     if (ev->to == JOB_STATE_RUNNING) return check_begin_of_run(history, ev);
     if (ev->from == JOB_STATE_RUNNING && (!same(ev->worker, rec->worker) || !same(ev->token, rec->token)))
         return "the end of a run by another worker or token than it began with";
     return NULL;
 }
 
+/* Takes the event as the next one of the history; false if it cannot be, and that has been told. */
+static bool take_event(struct cli_verify *v, struct cli_verify_history *history, const struct job_event *ev) {
+    struct job_record next = history->rec;
+    struct err why;
+    enum cli_verify_check check;
+    const char *wrong;
+    if (ev->seq != next.seq + 1)
+        cli__verify_violation(v, CLI_VERIFY_SEQUENCE, ev->job_id, "seq %" PRId64 " (%s) follows seq %" PRId64, ev->seq,
+                              job_state_name(ev->to), next.seq);
+    else if (job_fold(&next, ev, &why) != 0)
+        cli__verify_violation(v, CLI_VERIFY_TRANSITION, ev->job_id, "seq %" PRId64 ": %s -> %s while the job was %s",
+                              ev->seq, job_state_name(ev->from), job_state_name(ev->to),
+                              job_state_name(history->rec.state));
+    else if ((wrong = check_event(history, ev, &check)))
+        cli__verify_violation(v, check, ev->job_id, "seq %" PRId64 " (%s): %s", ev->seq, job_state_name(ev->to), wrong);
+    else {
+        history->rec = next;
+        return true;
+    }
+    return false;
+}
+
 static void fold_event(struct cli_verify *v, struct cli_verify_history *history, struct job_event *ev,
                        uint64_t digest) {
-    struct err why;
     keep_strings(v, ev, history->rec.job_id);
     if (ev->from == JOB_STATE_NONE && history->digest_count == 0) {
         history->origin = ev->source;
         history->spec = cli__verify_digest(ev->doc, ev->doc_len);
     }
-    const char *wrong = history->rec.seq + 1 == ev->seq ? check_event(history, ev) : NULL;
-    if (wrong) {
-        cli__verify_violation(v, ev->job_id, "seq %" PRId64 " (%s): %s", ev->seq, job_state_name(ev->to), wrong);
-        history->broken = true;
-    } else if (job_fold(&history->rec, ev, &why) != 0) {
-        cli__verify_violation(v, ev->job_id, "%s", why.msg);
-        history->broken = true;
-    } else {
+    if (take_event(v, history, ev))
         remember(history, digest);
-    }
+    else
+        history->broken = true;
 }
 
 /* Is the retention of an ended job over? */
@@ -187,8 +218,8 @@ static void see_event(struct cli_verify *v, struct job_event *ev, uint64_t diges
         known = false;
     }
     if (known) {
-        cli__verify_violation(v, ev->job_id, "seq %" PRId64 " (%s) again, and with other contents", ev->seq,
-                              job_state_name(ev->to));
+        cli__verify_violation(v, CLI_VERIFY_REPEAT, ev->job_id, "seq %" PRId64 " (%s) again, and with other contents",
+                              ev->seq, job_state_name(ev->to));
         history->broken = true;
     } else {
         fold_event(v, history, ev, digest);
@@ -217,11 +248,12 @@ int cli__verify_event(struct cli_verify *v, const struct bus_msg *msg, struct er
 
 void cli__verify_begin(struct cli_verify *v, bool final) {
     v->violations = v->in_log; /* the rest is found again */
+    if (v->told.len > v->violations.told_len) v->told.data[v->told.len = v->violations.told_len] = '\0';
     v->late = v->expired = v->pending = 0;
     v->final = final;
 }
 
-static bool may_have_expired(const struct cli_verify *v, const struct job_record *folded) {
+bool cli__verify_is_over(const struct cli_verify *v, const struct job_record *folded) {
     return is_over(v, folded, clock_wall_ms(&clock_system));
 }
 
@@ -231,21 +263,21 @@ void cli__verify_record(struct cli_verify *v, const struct cli_verify_history *h
     if (history->broken) return; /* told already */
     const char *member = job_record_diff(folded, stored);
     if (stored->state == JOB_STATE_NONE) {
-        if (may_have_expired(v, folded))
+        if (cli__verify_is_over(v, folded))
             v->expired++;
         else
-            cli__verify_violation(v, folded->job_id, "has events but no record");
+            cli__verify_violation(v, CLI_VERIFY_RECORD, folded->job_id, "has events but no record");
     } else if (stored->seq > folded->seq && !v->final) {
         v->late++;
     } else if (member) {
-        cli__verify_violation(v, folded->job_id,
+        cli__verify_violation(v, CLI_VERIFY_RECORD, folded->job_id,
                               "record and events differ in %s (record: %s seq %" PRId64 ", events: %s seq %" PRId64 ")",
                               member, job_state_name(stored->state), stored->seq, job_state_name(folded->state),
                               folded->seq);
     } else if (stored->cancel_requested && stored->state != JOB_STATE_RUNNING) {
-        cli__verify_violation(v, folded->job_id, "was to be cancelled while it ran, and is %s",
+        cli__verify_violation(v, CLI_VERIFY_CANCEL, folded->job_id, "was to be cancelled while it ran, and is %s",
                               job_state_name(stored->state));
     } else if (v->all_ended && !job_state_is_terminal(folded->state)) {
-        cli__verify_late(v, folded->job_id, "has not ended");
+        cli__verify_late(v, CLI_VERIFY_UNENDED, folded->job_id, "has not ended");
     }
 }

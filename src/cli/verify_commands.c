@@ -2,8 +2,9 @@
  *
  * A command that the store has taken (its offset is below the stored one) has left a trace: a refused one the rejected
  * event with its coordinates; a create its job, which carries the same spec and comes from this command or an earlier
- * one of the same partition. A cancel need not show: whether it was in time is not in the log. The other way round,
- * every job's creating event names a command that is there and asks for this job.
+ * one of the same partition. A cancel need not show when its job completed: which came first is not in the log; but a
+ * job that failed has refused it. The other way round, every job's creating event names a command that is there and
+ * asks for this job.
  *
  * Kafka's retention may have deleted old commands, and new ones arrive while we read; so the absence of a command says
  * something only between two commands of its partition that are there. */
@@ -20,7 +21,7 @@ struct cli_verify_command {
     const char *topic;
     int32_t partition;
     int64_t offset;
-    enum { UNREADABLE, CREATE, OTHER } kind;
+    enum { UNREADABLE, CREATE, CANCEL, OTHER } kind;
     bool taken, refused;
     const char *job_id; /* UNREADABLE: "?" */
     uint64_t spec;      /* digest */
@@ -44,7 +45,7 @@ static void decode(struct cli_verify *v, const struct bus_msg *msg, struct arena
     struct job_command cmd;
     struct err why;
     if (wire_command_decode(&in, arena, &cmd, NULL, &why) != 0) return;
-    ret->kind = cmd.type == WIRE_COMMAND_CREATE ? CREATE : OTHER;
+    ret->kind = cmd.type == WIRE_COMMAND_CREATE ? CREATE : cmd.type == WIRE_COMMAND_CANCEL ? CANCEL : OTHER;
     if (cmd.job_id) ret->job_id = arena_strdup(&v->arena, cmd.job_id);
     if (ret->kind == CREATE) ret->spec = cli__verify_digest(cmd.spec, cmd.spec_len);
 }
@@ -111,8 +112,9 @@ void cli__verify_refusal(struct cli_verify *v, const struct job_event *ev, uint6
     if (cmd && cmd->refused) {
         v->repeats++;
         if (cmd->refusal != digest)
-            cli__verify_violation(v, cmd->job_id, "its command at %s[%" PRId32 "]@%" PRId64 " was refused twice",
-                                  cmd->topic, cmd->partition, cmd->offset);
+            cli__verify_violation(v, CLI_VERIFY_COMMAND, cmd->job_id,
+                                  "its command at %s[%" PRId32 "]@%" PRId64 " was refused twice", cmd->topic,
+                                  cmd->partition, cmd->offset);
         return;
     }
     v->rejected++;
@@ -124,28 +126,41 @@ void cli__verify_refusal(struct cli_verify *v, const struct job_event *ev, uint6
 static void judge_create(struct cli_verify *v, const struct cli_verify_command *cmd) {
     const struct cli_verify_history *history = cli__verify_find(v, cmd->job_id);
     if (!history) {
-        cli__verify_late(v, cmd->job_id, "its create was taken, but it has no events");
+        cli__verify_late(v, CLI_VERIFY_COMMAND, cmd->job_id, "its create was taken, but it has no events");
         return;
     }
     if (history->broken || history->lived_before) return;
     const struct job_source *origin = &history->origin;
     if (history->spec != cmd->spec)
-        cli__verify_violation(v, cmd->job_id, "another create of it, at %s[%" PRId32 "]@%" PRId64 ", was not refused",
-                              cmd->topic, cmd->partition, cmd->offset);
+        cli__verify_violation(v, CLI_VERIFY_COMMAND, cmd->job_id,
+                              "another create of it, at %s[%" PRId32 "]@%" PRId64 ", was not refused", cmd->topic,
+                              cmd->partition, cmd->offset);
     else if (origin->topic && strcmp(origin->topic, cmd->topic) == 0 && origin->partition == cmd->partition &&
              origin->offset > cmd->offset)
-        cli__verify_violation(v, cmd->job_id, "its create at offset %" PRId64 " was passed over for that at %" PRId64,
-                              cmd->offset, origin->offset);
+        cli__verify_violation(v, CLI_VERIFY_COMMAND, cmd->job_id,
+                              "its create at offset %" PRId64 " was passed over for that at %" PRId64, cmd->offset,
+                              origin->offset);
+}
+
+/* A cancel that was taken while its job lived ends it, unless the run completes first; it never ends as failed. */
+static void judge_cancel(struct cli_verify *v, const struct cli_verify_command *cmd) {
+    const struct cli_verify_history *history = cli__verify_find(v, cmd->job_id);
+    if (!history || history->broken || history->lived_before || history->rec.state != JOB_STATE_FAILED) return;
+    if (cli__verify_is_over(v, &history->rec)) return; /* the cancel may have come after it */
+    cli__verify_late(v, CLI_VERIFY_CANCEL, cmd->job_id, "has failed, but a cancel of it was taken and not refused");
 }
 
 static void judge_command(struct cli_verify *v, const struct cli_verify_command *cmd) {
     if (!cmd->taken) {
         v->pending++;
-        if (v->all_ended) cli__verify_late(v, cmd->job_id, "its command was not taken");
+        if (v->all_ended) cli__verify_late(v, CLI_VERIFY_UNENDED, cmd->job_id, "its command was not taken");
     } else if (!cmd->refused && cmd->kind == UNREADABLE) {
-        cli__verify_late(v, cmd->job_id, "a command that cannot be read was taken, but not refused");
+        cli__verify_late(v, CLI_VERIFY_COMMAND, cmd->job_id,
+                         "a command that cannot be read was taken, but not refused");
     } else if (!cmd->refused && cmd->kind == CREATE) {
         judge_create(v, cmd);
+    } else if (!cmd->refused && cmd->kind == CANCEL) {
+        judge_cancel(v, cmd);
     }
 }
 
@@ -156,8 +171,9 @@ static void judge_origin(const void *node, VISIT visit, void *closure) {
     if ((visit != postorder && visit != leaf) || history->broken || !history->origin.topic) return;
     const struct cli_verify_command *cmd = find(v, &history->origin, &lost);
     if (lost || (cmd && (cmd->kind != CREATE || strcmp(cmd->job_id, history->rec.job_id) != 0)))
-        cli__verify_violation(v, history->rec.job_id, "no create stands at %s[%" PRId32 "]@%" PRId64 ", which it names",
-                              history->origin.topic, history->origin.partition, history->origin.offset);
+        cli__verify_violation(v, CLI_VERIFY_COMMAND, history->rec.job_id,
+                              "no create stands at %s[%" PRId32 "]@%" PRId64 ", which it names", history->origin.topic,
+                              history->origin.partition, history->origin.offset);
 }
 
 void cli__verify_commands(struct cli_verify *v) {

@@ -2,8 +2,8 @@
 
     complaints = Run(kafka, redis, "fault", PROFILES["all"], seed=1).verdict()
 
-As a program it runs one profile on servers that are there already, with the binary of $PENSTOCK_BUILD_DIR (which may be a
-mutant); the verdict is always that of the binary named by --judge. Exit codes: 0 nothing is wrong, 1 something is (the lines
+As a program it runs one profile with the binary of $PENSTOCK_BUILD_DIR (which may be a mutant), on servers of its own or
+on those named; the verdict is that of the binary named by --judge. Exit codes: 0 nothing is wrong, 1 something is (the lines
 say what), 2 the run itself failed.
 
 Faults are kill -9, and SIGSTOP for longer than a lease and than Kafka's session, then SIGCONT: a process that goes on as if
@@ -16,9 +16,11 @@ import heapq
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from pathlib import Path
@@ -75,9 +77,9 @@ class Victim:
 
 
 class Run:
-    def __init__(self, kafka, redis, name, profile, seed, judge=None):
+    def __init__(self, kafka, redis, name, profile, seed, judge=None, keep=True):
         self.kafka, self.redis, self.profile, self.seed = kafka, redis, profile, seed
-        self.judge = judge or pt.penstock_path()
+        self.judge, self.keep = judge or pt.penstock_path(), keep
         self.rng = random.Random(seed + 1)
         self.plan = Plan(seed, profile.jobs, profile.seconds, profile.weights)
         # Without claiming ahead a run is given back for one reason alone: it was stopped at the end of its lease.
@@ -187,6 +189,21 @@ class Run:
         report = flow.sanitizer_reports("\n".join(logs))
         return [report] if report else []
 
+    def keep_evidence(self, wrong):
+        """What a person needs to find out why: the logs, and all that stands in Kafka and Redis about those jobs."""
+        place = Path(tempfile.mkdtemp(prefix=f"penstock-fault-{self.house.prefix[:-1]}-"))
+        for number, victim in enumerate(self.victims):
+            shutil.copy(victim.process.dir / "penstock.log", place / f"{victim.role}-{number}.log")
+        named = {job_id for job_id in self.plan.jobs if any(job_id in line for line in wrong)}
+        lines = list(wrong)
+        for topic in (self.house.commands, self.house.control, self.house.events_topic):
+            lines += [f"{topic}[{raw['partition']}]@{raw['offset']} {raw['key']} {raw.get('ts')} {raw['payload']}"
+                      for raw in pt.kcat_read(self.kafka, topic) if raw["key"] in named]
+        lines += [f"{job_id}: {self.house.record(job_id)}" for job_id in sorted(named)[:100]]
+        lines += [f"ingest: {pt.redis_hash(self.redis, self.house.prefix + 'ingest')}"]
+        (place / "evidence.txt").write_text("\n".join(lines) + "\n", errors="replace")
+        flow.say(f"evidence: {place}")
+
     def verdict(self):
         """Runs it all; returns what is wrong, as lines."""
         began = time.monotonic()
@@ -198,28 +215,43 @@ class Run:
         verified = pt.run([self.judge, "verify", "-c", self.house.config_path, "--ended", "--json", "--wait", "1000"],
                           check=False, timeout=120)
         if verified.returncode != 0:
-            wrong += ["verify: " + line for line in (verified.stderr + verified.stdout).splitlines()]
+            wrong += ["verify: " + line for line in verified.stderr.splitlines()]
+            found = json.loads(verified.stdout or "{}").get("checks", {})
+            wrong += [f"verify: {check}: {count} in all" for check, count in found.items() if count]
         wrong += check.check(self.house, self.plan, faults=bool(self.profile.kill or self.profile.stop), lease_ms=LEASE_MS)
         wrong += self.close()
         flow.say(f"seed {self.seed}: sent in {sent - began:.1f} s, at rest {rested - sent:.1f} s later, checked in "
                  f"{time.monotonic() - rested:.1f} s; {dict(self.faults)}; verify: {verified.stdout.strip()}")
+        if wrong and self.keep:
+            self.keep_evidence(wrong)
         return wrong
 
 
-def main():
+def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kafka", required=True, help="host:port")
-    parser.add_argument("--redis", required=True, type=int, help="port on 127.0.0.1")
-    parser.add_argument("--name", required=True, help="of topics, group and keys")
-    parser.add_argument("--profile", required=True, choices=PROFILES)
+    parser.add_argument("--kafka", help="host:port; without, one is started")
+    parser.add_argument("--redis", type=int, help="port on 127.0.0.1; without, one is started")
+    parser.add_argument("--name", default="fault", help="of topics, group and keys")
+    parser.add_argument("--profile", default="all", choices=PROFILES)
+    parser.add_argument("--jobs", type=int, help="other than the profile has")
+    parser.add_argument("--seconds", type=int, help="of sending, with as many more jobs unless --jobs is given")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--judge", required=True, help="the binary that verifies")
-    args = parser.parse_args()
-    kafka = types.SimpleNamespace(bootstrap=args.kafka)
-    redis = types.SimpleNamespace(port=args.redis, url=f"redis://127.0.0.1:{args.redis}")
+    parser.add_argument("--judge", help="the binary that verifies, if not the one that is tried")
+    parser.add_argument("--no-evidence", action="store_true", help="keep nothing of a run that went wrong")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(2))
+    profile = PROFILES[args.profile]
+    seconds = args.seconds or profile.seconds
+    profile = profile._replace(seconds=seconds, jobs=args.jobs or profile.jobs * seconds // profile.seconds)
     try:
-        wrong = Run(kafka, redis, args.name, PROFILES[args.profile], args.seed, args.judge).verdict()
+        kafka = types.SimpleNamespace(bootstrap=args.kafka) if args.kafka else pt.shared_kafka()
+        redis = pt.Redis() if args.redis is None else types.SimpleNamespace(port=args.redis,
+                                                                            url=f"redis://127.0.0.1:{args.redis}")
+        wrong = Run(kafka, redis, args.name, profile, args.seed, args.judge, not args.no_evidence).verdict()
     except AssertionError as problem:
         flow.say(str(problem))
         sys.exit(2)
