@@ -16,7 +16,4 @@ struct artifact_root {
  * %XX, and so does a leading dot. */
 const char *artifact__file_name(struct arena *arena, const char *name);
 
-/* Opens beneath `dir`, following no link. -1 with errno. */
-int artifact__open_beneath(int dir, const char *path, int flags);
-
 #endif

@@ -5,6 +5,7 @@
  * may be about to be finished, and an id that is used again begins with a fresh one. Nothing depends on this being done
  * soon or at all, and doing it twice does no harm. */
 #include "artifact_internal.h"
+#include "penstock/beneath.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@ static bool is_quiet(int dir, const char *name, int64_t quiet_ms) {
 
 /* The folder of one run: files only. */
 static void delete_run(int job_fd, const char *name) {
-    int fd = artifact__open_beneath(job_fd, name, O_RDONLY | O_DIRECTORY);
+    int fd = beneath_open(job_fd, name, O_RDONLY | O_DIRECTORY);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (!dir) {
         if (fd >= 0) close(fd);
@@ -40,7 +41,7 @@ static void delete_run(int job_fd, const char *name) {
 
 /* The runs of one job, but for the one to keep (NULL: none). */
 static void delete_runs(int root_fd, const char *job, const char *keep, int64_t quiet_ms) {
-    int fd = artifact__open_beneath(root_fd, job, O_RDONLY | O_DIRECTORY);
+    int fd = beneath_open(root_fd, job, O_RDONLY | O_DIRECTORY);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (!dir) {
         if (fd >= 0) close(fd);
@@ -83,7 +84,7 @@ static int look_at(struct artifact_root *root, const char *name, int64_t quiet_m
 int artifact_collect(struct artifact_root *root, int max, int64_t quiet_ms, artifact_owner_fn *owner, void *self,
                      struct err *err) {
     if (!root->walk) {
-        int fd = artifact__open_beneath(root->fd, ".", O_RDONLY | O_DIRECTORY);
+        int fd = beneath_open(root->fd, ".", O_RDONLY | O_DIRECTORY);
         if (fd >= 0 && !(root->walk = fdopendir(fd))) close(fd);
         if (!root->walk) return err_set_errno(err, ERR_SYSTEM, "%s", root->path);
     }

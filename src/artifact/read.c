@@ -1,6 +1,7 @@
 /* Reading an input that a job names by uri. The job's own words about the tensor stand: a file only has the elements,
  * and one that says otherwise (.npy) is refused. */
 #include "artifact_internal.h"
+#include "penstock/beneath.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +59,7 @@ static int open_input(struct artifact_root *root, const char *uri, size_t max_by
     struct stat st;
     if (!rest) return err_set(err, ERR_INVALID_INPUT, "%.200s is not a file:// uri within the input root", uri);
     /* O_NONBLOCK: a pipe without a writer would hold us up for ever. */
-    int fd = artifact__open_beneath(root->fd, rest, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    int fd = beneath_open(root->fd, rest, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 && (errno == EXDEV || errno == ELOOP))
         return err_set(err, ERR_INVALID_INPUT, "%.200s leads out of the input root, or over a symbolic link", uri);
     if (fd < 0) return err_set_errno(err, ERR_INVALID_INPUT, "%.200s", uri);

@@ -1,17 +1,10 @@
-/* Roots, names, and opening beneath them.
- *
- * Who can name a path to a service can try "..", links and devices. openat2(2) with RESOLVE_BENEATH and
- * RESOLVE_NO_SYMLINKS makes the kernel itself refuse to leave the root, whatever happens to the folders meanwhile; a
- * check of the text before an ordinary open would not. */
+/* Roots, and names of files in them. */
 #include "artifact_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 int artifact_root_open(const char *path, struct artifact_root **ret, struct err *err) {
@@ -49,13 +42,4 @@ const char *artifact__file_name(struct arena *arena, const char *name) {
     if (to == out) *to++ = '%'; /* an output without a name */
     *to = '\0';
     return out;
-}
-
-int artifact__open_beneath(int dir, const char *path, int flags) {
-    struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    int fd;
-    do fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
-    while (fd < 0 && (errno == EAGAIN || errno == EINTR)); /* a rename came in between */
-    return fd;
 }

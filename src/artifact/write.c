@@ -1,6 +1,7 @@
 /* Writing an output. A reader sees the whole file or none: it gets its name when its bytes are on the disk, and the
  * result that names it is told to the store later still. */
 #include "artifact_internal.h"
+#include "penstock/beneath.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ static int fail(struct err *err, const char *what, const char *name) {
 /* The folder `name` in `dir`, made if it is not there. -1 with errno. */
 static int folder_in(int dir, const char *name) {
     if (mkdirat(dir, name, FOLDER_MODE) != 0 && errno != EEXIST) return -1;
-    return artifact__open_beneath(dir, name, O_RDONLY | O_DIRECTORY);
+    return beneath_open(dir, name, O_RDONLY | O_DIRECTORY);
 }
 
 static int write_all(int fd, const char *bytes, size_t len) {

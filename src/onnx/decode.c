@@ -43,7 +43,7 @@ static int read_attr_field(struct onnx_model *model, const struct proto_field *f
     }
     case ATTR_T:
         if (onnx__proto_expect(field, PROTO_BYTES, err) != 0) return -1;
-        return onnx__decode_tensor(field->body, &model->arena, &attr->tensor, err);
+        return onnx__decode_tensor(field->body, &model->arena, &model->external, &attr->tensor, err);
     case ATTR_TYPE:
         *type = field->value;
         return onnx__proto_expect(field, PROTO_VARINT, err);
@@ -235,7 +235,7 @@ static int read_io(struct onnx_model *model, struct proto in, struct onnx_io *io
 
 static int read_initializer(struct onnx_model *model, struct proto in, struct err *err) {
     struct tensor tensor;
-    if (onnx__decode_tensor(in, &model->arena, &tensor, err) != 0) return -1;
+    if (onnx__decode_tensor(in, &model->arena, &model->external, &tensor, err) != 0) return -1;
     if (tensor.name[0] == '\0') return err_set(err, ERR_MODEL_LOAD_FAILED, "an initializer has no name");
     int number = onnx__graph_value(model, tensor.name); /* may move the values */
     struct onnx__value *value = &model->values[number];

@@ -235,9 +235,15 @@ static int parse_into(struct onnx_model *model, const void *bytes, size_t len, s
     return onnx__graph_finish(model, err);
 }
 
-int onnx_model_parse(const void *bytes, size_t len, struct onnx_model **ret, struct err *err) {
+static struct onnx_model *new_model(void) {
     struct onnx_model *model = mem_calloc(1, sizeof *model);
     arena_init(&model->arena);
+    model->external.folder = -1;
+    return model;
+}
+
+int onnx_model_parse(const void *bytes, size_t len, struct onnx_model **ret, struct err *err) {
+    struct onnx_model *model = new_model();
     if (parse_into(model, bytes, len, err) != 0) {
         onnx_model_free(model);
         return -1;
@@ -269,16 +275,17 @@ void *onnx__map_file(const char *path, size_t *ret_len, struct err *err) {
 }
 
 int onnx_model_open(const char *path, struct onnx_model **ret, struct err *err) {
-    size_t len = 0;
-    void *map = onnx__map_file(path, &len, err);
-    if (!map) return -1;
-    struct onnx_model *model;
-    if (onnx_model_parse(map, len, &model, err) != 0) {
-        munmap(map, len);
+    struct onnx_model *model = new_model();
+    model->map = onnx__map_file(path, &model->map_bytes, err);
+    if (!model->map || onnx__external_open(&model->external, path, err) != 0) {
+        onnx_model_free(model);
+        return -1;
+    }
+    if (parse_into(model, model->map, model->map_bytes, err) != 0) {
+        onnx_model_free(model);
         return err_wrap(err, "%s", path);
     }
-    model->map = map;
-    model->map_bytes = len;
+    onnx__external_close(&model->external);
     *ret = model;
     return 0;
 }
@@ -286,6 +293,7 @@ int onnx_model_open(const char *path, struct onnx_model **ret, struct err *err) 
 void onnx_model_free(struct onnx_model *model) {
     if (!model) return;
     if (model->map) munmap(model->map, model->map_bytes);
+    onnx__external_done(&model->external);
     free(model->values);
     free(model->name_slots);
     arena_done(&model->arena);

@@ -83,8 +83,16 @@ struct onnx__value {
     struct tensor tensor;
 };
 
+/* Files beside the model that hold weights. */
+struct onnx__external {
+    int folder; /* -1: none, or no more */
+    struct onnx__file *files;
+    size_t count;
+};
+
 struct onnx_model {
     struct arena arena;
+    struct onnx__external external;
     void *map;
     size_t map_bytes;
     int opset;
@@ -105,10 +113,24 @@ void *onnx__map_file(const char *path, size_t *ret_len, struct err *err); /* gra
 
 /* decode.c */
 int onnx__decode_model(struct onnx_model *model, struct proto in, struct err *err) MUSTCHECK;
-int onnx__decode_tensor(struct proto in, struct arena *arena, struct tensor *ret,
-                        struct err *err) MUSTCHECK; /* weights.c */
+/* weights.c. external: NULL where no file may be named. */
+int onnx__decode_tensor(struct proto in, struct arena *arena, struct onnx__external *external, struct tensor *ret,
+                        struct err *err) MUSTCHECK;
 enum datatype
 onnx__datatype(uint64_t onnx_type); /* weights.c; DATATYPE_INVALID for those that no tensor here can have */
+
+/* external.c */
+struct onnx__place {
+    const char *location; /* relative to the model's folder */
+    uint64_t offset, length;
+    bool has_length;
+};
+int onnx__external_open(struct onnx__external *ext, const char *model_path, struct err *err) MUSTCHECK;
+void onnx__external_close(struct onnx__external *ext);
+void onnx__external_done(struct onnx__external *ext);
+/* The `size` bytes at a place. */
+int onnx__external_find(struct onnx__external *ext, const struct onnx__place *place, size_t size, struct proto *ret,
+                        struct err *err) MUSTCHECK;
 
 /* graph.c */
 int onnx__graph_value(struct onnx_model *model, const char *name); /* its number; made if new */

@@ -4,12 +4,13 @@
  * it is copied once (protobuf aligns nothing, and reading a float at an odd address is undefined). The typed fields
  * (float_data and its kin) are an older encoding, one element at a time, and are converted. Either way the number of
  * elements must be exactly the product of the dimensions, so a tensor can never be larger than the file that brought
- * it. Data in external files is refused: a path inside a model file is input from outside, and nothing here needs it
- * yet.
+ * it. Data in a file of its own (external.c) is taken as raw_data is.
  */
 #include "onnx_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "ONNX data are little-endian and used in place");
 
@@ -27,6 +28,7 @@ enum { /* field numbers of TensorProto, onnx.proto */
        TENSOR_EXTERNAL_DATA = 13,
        TENSOR_DATA_LOCATION = 14,
 };
+enum { ENTRY_KEY = 1, ENTRY_VALUE = 2 }; /* StringStringEntryProto */
 
 enum datatype onnx__datatype(uint64_t onnx_type) {
     static const uint8_t types[] = {
@@ -39,9 +41,38 @@ enum datatype onnx__datatype(uint64_t onnx_type) {
 
 struct tensor_fields {
     struct proto raw;
-    bool has_raw, external;
+    bool has_raw, external, segment;
     uint64_t data_type;
+    struct onnx__place place;
 };
+
+/* Decimal, as external_data has its numbers: as text. */
+static int read_number(const char *text, uint64_t *ret, struct err *err) {
+    char *end;
+    errno = 0;
+    *ret = strtoull(text, &end, 10);
+    if (errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0') return 0;
+    return err_set(err, ERR_MODEL_LOAD_FAILED, "external data: '%.40s' is no number of bytes", text);
+}
+
+/* One key and value of external_data; "checksum" and what else there may be tells nothing about the place. */
+static int read_place(struct proto in, struct arena *arena, struct onnx__place *place, struct err *err) {
+    const char *key = "", *value = "";
+    struct proto_field field;
+    int more, rc = 0;
+    while (rc == 0 && (more = onnx__proto_next(&in, &field, err)) > 0) {
+        if (field.number == ENTRY_KEY) rc = onnx__proto_string(&field, arena, &key, err);
+        if (field.number == ENTRY_VALUE) rc = onnx__proto_string(&field, arena, &value, err);
+    }
+    if (rc != 0 || more < 0) return -1;
+    if (strcmp(key, "location") == 0) place->location = value;
+    if (strcmp(key, "offset") == 0) return read_number(value, &place->offset, err);
+    if (strcmp(key, "length") == 0) {
+        place->has_length = true;
+        return read_number(value, &place->length, err);
+    }
+    return 0;
+}
 
 static int read_fields(struct proto in, struct arena *arena, struct tensor_fields *ret, struct tensor *tensor,
                        struct err *err) {
@@ -65,8 +96,11 @@ static int read_fields(struct proto in, struct arena *arena, struct tensor_field
             ret->external = ret->external || field.value != 0;
             break;
         case TENSOR_SEGMENT:
+            ret->segment = true;
+            break;
         case TENSOR_EXTERNAL_DATA:
-            ret->external = true;
+            rc = onnx__proto_expect(&field, PROTO_BYTES, err);
+            if (rc == 0) rc = read_place(field.body, arena, &ret->place, err);
             break;
         default:
             break;
@@ -142,18 +176,23 @@ static int take_typed(struct proto in, struct arena *arena, struct tensor *tenso
     return 0;
 }
 
-int onnx__decode_tensor(struct proto in, struct arena *arena, struct tensor *ret, struct err *err) {
+int onnx__decode_tensor(struct proto in, struct arena *arena, struct onnx__external *external, struct tensor *ret,
+                        struct err *err) {
     struct tensor tensor = {.name = ""};
     struct tensor_fields fields = {0};
     if (read_fields(in, arena, &fields, &tensor, err) != 0) return -1;
-    if (fields.external)
-        return err_set(err, ERR_UNSUPPORTED_MODEL, "tensor '%s': data in an external file is not supported",
-                       tensor.name);
+    if (fields.segment)
+        return err_set(err, ERR_UNSUPPORTED_MODEL, "tensor '%s': data in segments are not supported", tensor.name);
     tensor.datatype = onnx__datatype(fields.data_type);
     if (tensor.datatype == DATATYPE_INVALID)
         return err_set(err, ERR_UNSUPPORTED_MODEL, "tensor '%s': ONNX data type %" PRIu64 " is not supported",
                        tensor.name, fields.data_type);
     if (read_shape(in, arena, &tensor, err) != 0) return -1;
+    if (fields.external) {
+        if (onnx__external_find(external, &fields.place, tensor.size_bytes, &fields.raw, err) != 0)
+            return err_wrap(err, "tensor '%s'", tensor.name);
+        fields.has_raw = true;
+    }
     int rc = fields.has_raw ? take_raw(&fields.raw, arena, &tensor, err) : take_typed(in, arena, &tensor, err);
     if (rc == 0) *ret = tensor;
     return rc;
@@ -161,5 +200,5 @@ int onnx__decode_tensor(struct proto in, struct arena *arena, struct tensor *ret
 
 int onnx_tensor_read(const void *bytes, size_t len, struct arena *arena, struct tensor *ret, struct err *err) {
     const uint8_t *at = bytes;
-    return onnx__decode_tensor((struct proto){.base = at, .at = at, .end = at + len}, arena, ret, err);
+    return onnx__decode_tensor((struct proto){.base = at, .at = at, .end = at + len}, arena, NULL, ret, err);
 }

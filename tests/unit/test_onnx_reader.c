@@ -263,20 +263,6 @@ static void test_dimensions_whose_product_overflows_are_refused(void **state) {
     }
 }
 
-static void test_weights_in_external_files_are_refused(void **state) {
-    struct onnx_builder b = {0};
-    struct buf tensor = {0};
-    onnx_build_field_int(&tensor, 1, 3);
-    onnx_build_field_int(&tensor, 2, ONNX_TYPE_FLOAT);
-    onnx_build_field_bytes(&tensor, 8, "w", 1);
-    onnx_build_field_int(&tensor, 14, 1); /* data_location = EXTERNAL */
-    onnx_build_node(&b, "Add", "a", "x,w", "y");
-    onnx_build_field_bytes(&b.graph, 5, tensor.data, tensor.len);
-    buf_done(&tensor);
-    add_io(&b);
-    refused(&b, 13, ERR_UNSUPPORTED_MODEL, "tensor 'w': data in an external file is not supported");
-}
-
 static void test_a_length_past_the_end_is_refused_with_its_place(void **state) {
     const uint8_t bytes[] = {0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f}; /* graph, 4 GiB long */
     struct onnx_model *model;
@@ -376,7 +362,6 @@ int main(void) {
         cmocka_unit_test(test_a_value_with_two_producers_is_refused_by_name),
         cmocka_unit_test(test_a_weight_shorter_than_its_shape_is_refused_by_name),
         cmocka_unit_test(test_dimensions_whose_product_overflows_are_refused),
-        cmocka_unit_test(test_weights_in_external_files_are_refused),
         cmocka_unit_test(test_a_length_past_the_end_is_refused_with_its_place),
         cmocka_unit_test(test_a_varint_without_end_is_refused),
         cmocka_unit_test(test_an_empty_file_is_no_model),
