@@ -53,6 +53,9 @@ const struct onnx_io *onnx_model_outputs(const struct onnx_model *model, size_t 
 int onnx_model_check_input(const struct onnx_model *model, size_t index, const struct tensor *given,
                            struct err *err) MUSTCHECK;
 
+/* Does an input's value decide shapes (a Reshape's target, a length)? Then prepare needs its data. */
+bool onnx_model_has_shape_input(const struct onnx_model *model);
+
 /* `threads`: for BLAS; a setting of the whole process. */
 int onnx_session_new(const struct onnx_model *model, int threads, struct onnx_session **ret, struct err *err) MUSTCHECK;
 void onnx_session_free(struct onnx_session *ses); /* safe on NULL */

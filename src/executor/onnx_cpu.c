@@ -3,8 +3,8 @@
  * Batching. With max_batch_size > 0, dimension 0 of every input is a job's number of rows: 1 as a rule, more if the
  * producer sends several samples in one job. Rows of jobs whose other dimensions agree are stacked into one pass as
  * long as they fit max_batch_size; what does not fit or has another shape goes into a further pass of the same run, so
- * that no valid job fails for the company it is in. With max_batch_size 0 the model's dimensions are the model's own
- * and each job is a pass.
+ * that no valid job fails for the company it is in; nor are jobs stacked whose inputs decide shapes by value. With
+ * max_batch_size 0 the model's dimensions are the model's own and each job is a pass.
  *
  * Isolation. Inputs are checked job by job before any pass; a wrong one fails its job alone. When a pass fails in a
  * kernel, its jobs are run again one by one, so that only the culprit fails. A job that is to stop is marked at once,
@@ -42,6 +42,7 @@ struct executor_model {
     struct executor_model_info info;
     struct executor_tensor_info *inputs, *outputs;
     int64_t max_rows; /* 0: no batch dimension */
+    bool apart;       /* an input's value decides shapes: in company it would decide its neighbours', too */
     size_t max_jobs;
     struct job_slot *slots;
     size_t *pass;          /* the jobs of the current pass */
@@ -149,6 +150,7 @@ static int load_graph(struct executor_model *model, const struct executor *ex, c
     if (onnx_model_open(path, &model->graph, err) != 0) return -1;
     if (onnx_session_new(model->graph, ex->threads, &model->ses, err) != 0) return -1;
     describe_model(model);
+    model->apart = model->max_rows == 0 || onnx_model_has_shape_input(model->graph);
     size_t inputs = model->info.input_count;
     model->shapes = mem_calloc(inputs, sizeof *model->shapes);
     model->slots = mem_calloc(model->max_jobs, sizeof *model->slots);
@@ -372,7 +374,7 @@ static void collect_pass(struct run *run, size_t first, bool alone) {
     run->pass_rows = 0;
     for (size_t i = first; i < run->job_count; i++) {
         const struct job_slot *slot = &model->slots[i];
-        if (slot->over || (i > first && (alone || model->max_rows == 0))) continue;
+        if (slot->over || (i > first && (alone || model->apart))) continue;
         if (i > first && run->pass_rows + slot->rows > model->max_rows) continue;
         if (!same_but_rows(model, &model->slots[first], slot)) continue;
         model->pass[run->pass_count++] = i;

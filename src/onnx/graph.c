@@ -310,6 +310,12 @@ const struct onnx_io *onnx_model_outputs(const struct onnx_model *model, size_t 
     return model->outputs;
 }
 
+bool onnx_model_has_shape_input(const struct onnx_model *model) {
+    for (size_t i = 0; i < model->input_count; i++)
+        if (model->values[model->input_values[i]].decides_shape) return true;
+    return false;
+}
+
 int onnx_model_check_input(const struct onnx_model *model, size_t index, const struct tensor *given, struct err *err) {
     const struct onnx_io *io = &model->inputs[index];
     if (given->datatype != io->datatype)

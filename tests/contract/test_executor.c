@@ -562,6 +562,43 @@ static void test_onnx_jobs_of_other_lengths_get_a_pass_of_their_own(void **state
     unload(&at);
 }
 
+/* y is x, as many times as n says: [rows, n]. */
+static void test_onnx_jobs_whose_values_decide_shapes_do_not_decide_those_of_others(void **state) {
+    struct onnx_builder b = {0};
+    const int64_t any = -1;
+    onnx_build_node(&b, "ReduceMax", "most", "n", "m");
+    onnx_build_int(&b, "axis", 0);
+    onnx_build_node(&b, "Concat", "both", "any,m", "shape");
+    onnx_build_node(&b, "Abs", "sizes", "shape", "sizes");
+    onnx_build_node(&b, "Expand", "widen", "x,sizes", "y");
+    onnx_build_weight(&b, "any", ONNX_TYPE_INT64, 1, (int64_t[]){1}, &any, sizeof any);
+    onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, 1});
+    onnx_build_io(&b, ONNX_BUILD_INPUT, "n", ONNX_TYPE_INT64, 1, (int64_t[]){-1});
+    onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, -1});
+    struct subject made = {"onnx-cpu", {"made", "1", write_built(&b), 8}};
+    struct loaded at = load(&made);
+    struct batch *batch = batch_new(4, NULL, 0);
+    struct tensor inputs[4][2];
+    int64_t lengths[4] = {2, 5, 1, 2};
+    for (size_t i = 0; i < 4; i++) {
+        inputs[i][0] = (struct tensor){"x", DATATYPE_FP32, 2, {1, 1}, batch->pixels[i], sizeof(float)};
+        inputs[i][1] = (struct tensor){"n", DATATYPE_INT64, 1, {1}, &lengths[i], sizeof lengths[i]};
+        batch->jobs[i].inputs = inputs[i];
+        batch->jobs[i].input_count = 2;
+    }
+    run_ok(&at, batch, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_completed(&batch->jobs[i]);
+        const struct tensor *out = &batch->jobs[i].outputs[0];
+        assert_int_equal(out->shape[0], 1);
+        assert_int_equal(out->shape[1], lengths[i]);
+        for (int64_t j = 0; j < lengths[i]; j++)
+            assert_memory_equal((char *)out->data + j * (int64_t)sizeof(float), batch->pixels[i], sizeof(float));
+    }
+    free(batch);
+    unload(&at);
+}
+
 /* Integer division by zero is found by the kernel, in the middle of the batch: only its own job may fail. */
 static void test_onnx_a_job_that_fails_in_a_kernel_fails_alone_and_progress_does_not_go_back(void **state) {
     struct onnx_builder b = {0};
@@ -617,6 +654,7 @@ int main(void) {
         cmocka_unit_test(test_onnx_refuses_to_batch_a_model_with_a_fixed_dimension),
         cmocka_unit_test(test_onnx_refuses_to_batch_a_model_whose_output_has_no_batch),
         cmocka_unit_test(test_onnx_jobs_of_other_lengths_get_a_pass_of_their_own),
+        cmocka_unit_test(test_onnx_jobs_whose_values_decide_shapes_do_not_decide_those_of_others),
         cmocka_unit_test(test_onnx_a_job_that_fails_in_a_kernel_fails_alone_and_progress_does_not_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
