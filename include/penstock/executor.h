@@ -9,7 +9,8 @@
  *     ops->unload(model);
  *     ops->close(ex);
  *
- * Thread: open, load, unload and close from one thread; run from the executor thread; should_stop and progress may be
+ * Thread: open, load, unload and close one at a time; run from the executor thread, and from the loading one to warm
+ * up. A model is loaded, warmed up and unloaded while run() is busy with another one. should_stop and progress may be
  * called from within run only. A slot marked [optional] may be NULL.
  */
 #ifndef PENSTOCK_EXECUTOR_H

@@ -23,9 +23,9 @@ struct ingest_config {
     int64_t timeout_ms, queue_timeout_ms;         /* likewise */
     int64_t timeout_max_ms, queue_timeout_max_ms; /* caps of what a command may ask for; 0: none */
     bool accept_lost;                             /* go on where commands were lost to Kafka's retention */
-    /* What a model (version NULL: its default) says about its jobs, which goes before the defaults above; NULL: there
+    /* What a model (version NULL: its default) says about its jobs, which goes before the defaults above; false: there
      * is no such model. The function NULL: any name is taken (this process does not see the model repository). */
-    const struct model_policy *(*model)(void *self, const char *model, const char *version);
+    bool (*model)(void *self, const char *model, const char *version, struct model_policy *ret);
     void *self; /* of model */
     /* Back-pressure: while a model has max_queued jobs (0: no limit) waiting, or everything drains, this topic is
      * paused; membership and polling go on, and Kafka is the buffer. It goes on below four fifths. NULL: never. */

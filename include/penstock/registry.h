@@ -13,6 +13,7 @@
 #ifndef PENSTOCK_REGISTRY_H
 #define PENSTOCK_REGISTRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,7 +35,8 @@ struct model_entry {
     int max_batch_size;         /* default 0 */
     int64_t max_queue_delay_us; /* dynamic_batching.max_queue_delay_microseconds, default 0 */
     struct model_policy policy;
-    bool latest; /* the default version of its name */
+    bool latest;    /* the default version of its name */
+    uint64_t stamp; /* another file, another stamp: of model.onnx's identity, size and time; 0 without a file */
 };
 
 struct model_list {
@@ -46,6 +48,9 @@ struct model_list {
  * whole repository is refused; *ret_list is then untouched. Owns: caller ends it with registry_models_done. */
 int registry_models_scan(const char *repository, struct model_list *ret_list, struct err *err) MUSTCHECK;
 void registry_models_done(struct model_list *list);
+
+bool registry_entry_equal(const struct model_entry *a, const struct model_entry *b); /* in all that they say */
+bool registry_models_equal(const struct model_list *a, const struct model_list *b);
 
 /* The entry of `name` and `version` (NULL or "" = latest), or NULL. */
 const struct model_entry *registry_model_find(const struct model_list *list, const char *name, const char *version);

@@ -58,6 +58,8 @@ void worker_free(struct worker *worker);
 int worker_step(void *worker, struct err *err) MUSTCHECK;
 void worker_wait(struct worker *worker); /* until a step has something to do */
 
+void worker_use_models(struct worker *worker, struct worker_models *models); /* from now on; borrowed */
+
 /* Must the process end now, because a run has gone on for a third of a lease after losing it? For a guardian: the step
  * may be waiting for a store that does not answer. Thread: any. */
 bool worker_must_end(struct worker *worker);

@@ -41,10 +41,29 @@ const char cmd_worker_help[] =
 
 enum { OPT_ID = CLI_OPT_OWN };
 
-static int step_and_wait(void *self, struct err *err) {
-    int done = worker_step(self, err);
-    if (done == 0) worker_wait(self);
+static int step_and_wait(struct worker *worker, struct err *err) {
+    int done = worker_step(worker, err);
+    if (done == 0) worker_wait(worker);
     return done;
+}
+
+/* The models that are served, and the loader that looks for new ones; NULL: nobody looks. */
+struct serving {
+    struct worker *worker;
+    struct worker_models *models;
+    struct worker_loader *loader;
+};
+
+static int serve_and_wait(void *self, struct err *err) {
+    struct serving *serving = self;
+    struct worker_models *fresh = serving->loader ? worker_loader_take(serving->loader) : NULL;
+    if (fresh) {
+        worker_use_models(serving->worker, fresh);
+        worker_models_free(serving->models);
+        serving->models = fresh;
+        log_info(ROLE, "serves %zu model versions now", worker_models_count(fresh));
+    }
+    return step_and_wait(serving->worker, err);
 }
 
 /* Steps on until nothing is held, for at most `ms`. A store that is away may come back in time. */
@@ -130,7 +149,7 @@ static uint64_t random_seed(void) {
 }
 
 /* Returns the exit code. With EXIT_STUCK a thread may still be running: the caller must _exit. */
-static int run(struct cli_context *ctx, const char *id, struct store *st, struct worker_models *models,
+static int run(struct cli_context *ctx, const char *id, struct store *st, struct serving *serving,
                const struct files *files) {
     const struct config *cfg = ctx->cfg;
     char host[65] = "";
@@ -153,16 +172,18 @@ static int run(struct cli_context *ctx, const char *id, struct store *st, struct
         .seed = random_seed(),
     };
     struct worker_runner *runner = worker_thread_new(&clock_system);
-    struct worker *worker = worker_new(&wcfg, st, models, runner, &clock_system);
+    struct worker *worker = worker_new(&wcfg, st, serving->models, runner, &clock_system);
+    serving->worker = worker;
     struct loop loop = {.role = ROLE,
-                        .step = step_and_wait,
-                        .self = worker,
+                        .step = serve_and_wait,
+                        .self = serving,
                         .clock = &clock_system,
                         .max_backoff_ms = wcfg.lease_ms / BACKOFF_PARTS};
     struct guardian guardian;
     struct err err;
     int code = CLI_OK;
-    log_info(ROLE, "%s serves %zu model versions on %s", id, worker_models_count(models), worker_models_device(models));
+    log_info(ROLE, "%s serves %zu model versions on %s", id, worker_models_count(serving->models),
+             worker_models_device(serving->models));
     guardian_start(&guardian, worker);
     if (loop_run(&loop, &err) != 0)
         code = err.code == ERR_EXECUTION_FAILED ? EXIT_STUCK : cli__exit_code(&err);
@@ -180,7 +201,7 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
     static const struct option own[] = {{"id", required_argument, NULL, OPT_ID}, {0}};
     char name[49];
     const char *id = name;
-    struct worker_models *models;
+    struct serving serving = {0};
     struct store_config store_cfg;
     struct store *st;
     struct err err;
@@ -203,20 +224,23 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
         .device = (int)config_int(ctx->cfg, "worker.device"),
         .threads = (int)config_int(ctx->cfg, "worker.threads"),
     };
-    if (worker_models_load(&options, &models, &err) != 0) return cli__fail(ctx, &err);
+    if (worker_models_load(&options, &serving.models, &err) != 0) return cli__fail(ctx, &err);
     cli__store_config(ctx, &store_cfg);
     struct files files = {0};
     if (open_root(ctx->cfg, "artifacts.root", &files.artifacts, &err) != 0 ||
         open_root(ctx->cfg, "artifacts.input_root", &files.inputs, &err) != 0 ||
         store_open(&store_cfg, &st, &err) != 0) {
         close_files(&files);
-        worker_models_free(models);
+        worker_models_free(serving.models);
         return cli__fail(ctx, &err);
     }
-    int code = run(ctx, id, st, models, &files);
+    int64_t poll_ms = config_int(ctx->cfg, "models.poll_ms");
+    if (poll_ms > 0) serving.loader = worker_loader_new(&options, serving.models, poll_ms);
+    int code = run(ctx, id, st, &serving, &files);
     if (code == EXIT_STUCK) _exit(loop_stop_requested() ? CLI_OK : EXIT_STUCK);
+    worker_loader_free(serving.loader);
     store_free(st);
-    worker_models_free(models);
+    worker_models_free(serving.models);
     close_files(&files);
     return code;
 }

@@ -73,8 +73,11 @@ struct cli_control {
     struct sweeper sweeper;
     struct relay *relay;
     char name[49];
+    pthread_mutex_t models_lock; /* of models, which the main thread replaces */
     struct model_list models;
     bool models_seen;
+    int64_t models_at;           /* when the main thread looks at the repository next */
+    struct err models_complaint; /* about it; told once */
     atomic_bool workers_gone;
 };
 
@@ -116,10 +119,13 @@ void cli__process_name(char ret[static 49]) {
 /* --- ingest --------------------------------------------------------------------------------------------------------
  */
 
-static const struct model_policy *model_policy(void *self, const char *model, const char *version) {
+static bool model_policy(void *self, const char *model, const char *version, struct model_policy *ret) {
     struct cli_control *control = self;
+    pthread_mutex_lock(&control->models_lock);
     const struct model_entry *entry = registry_model_find(&control->models, model, version);
-    return entry ? &entry->policy : NULL;
+    if (entry) *ret = entry->policy;
+    pthread_mutex_unlock(&control->models_lock);
+    return entry;
 }
 
 /* A control process that sees the repository refuses unknown models at once; one that does not, because the workers are
@@ -366,6 +372,7 @@ static void free_control(struct cli_control *control) {
     store_free(control->relay_role.st);
     store_free(control->st);
     registry_models_done(&control->models);
+    pthread_mutex_destroy(&control->models_lock);
     free(control->relay_props);
     free(control);
 }
@@ -385,6 +392,7 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
     struct cli_control *control = mem_calloc(1, sizeof *control);
     struct store_config cfg;
     control->ctx = ctx;
+    pthread_mutex_init(&control->models_lock, NULL);
     cli__process_name(control->name);
     cli__kafka_config(ctx, &control->kafka);
     set_relay_kafka(control);
@@ -477,6 +485,32 @@ static int keep_policy(struct cli_control *control, struct err *err) {
     return 0;
 }
 
+/* Models come and go while we run. A repository that cannot be read, because somebody is writing to it, is left alone
+ * until it can be. */
+static void follow_models(struct cli_control *control) {
+    int64_t now = clock_mono_ms(&clock_system), poll_ms = config_int(control->ctx->cfg, "models.poll_ms");
+    struct model_list list;
+    struct err err;
+    if (!control->models_seen || poll_ms == 0 || now < control->models_at) return;
+    control->models_at = now + poll_ms;
+    if (registry_models_scan(config_string(control->ctx->cfg, "models.repository"), &list, &err) != 0) {
+        if (strcmp(control->models_complaint.msg, err.msg) != 0) log_err(ROLE, &err);
+        control->models_complaint = err;
+        return;
+    }
+    control->models_complaint.msg[0] = '\0';
+    if (!registry_models_equal(&list, &control->models)) {
+        pthread_mutex_lock(&control->models_lock);
+        struct model_list before = control->models;
+        control->models = list;
+        list = before;
+        pthread_mutex_unlock(&control->models_lock);
+        control->policy_at = 0; /* it has changed, too */
+        log_info(ROLE, "the model repository has changed: %zu versions", control->models.count);
+    }
+    registry_models_done(&list);
+}
+
 /* --- running and stopping ------------------------------------------------------------------------------------------
  */
 
@@ -488,6 +522,7 @@ struct watch {
 
 static int watch_step(void *self, struct err *err) {
     struct watch *watch = self;
+    follow_models(watch->control);
     if (cli__supervisor_step(watch->control->supervisor, err) != 0 || keep_policy(watch->control, err) != 0) return -1;
     if (watch->on_tick) watch->on_tick(watch->self);
     loop_sleep(TICK_MS);

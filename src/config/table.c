@@ -106,6 +106,9 @@ const struct config_setting config__table[] = {
 
     STRING("models.repository", "models",
            "Folder of models, laid out as Triton's: <name>/<version>/model.onnx, with an optional <name>/config.json."),
+    INT("models.poll_ms", "5000", 0, 3600000,
+        "How often the repository is looked at for new, changed and removed versions, which are then served without a "
+        "restart; a version that cannot be loaded leaves the one before. 0: never."),
 
     INT("worker.count", "1", 0, 1024, "Worker processes that `penstock serve` starts and watches; 0: none."),
     STRING("worker.executor", "onnx-cpu",

@@ -167,11 +167,22 @@ static struct model_entry *list_append(struct model_list *list, const char *name
     return entry;
 }
 
+static uint64_t stamp_of(const struct stat *st) {
+    const uint64_t parts[] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
+                              (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec};
+    uint64_t hash = 14695981039346656037u; /* FNV-1a, by words */
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) hash = (hash ^ parts[i]) * 1099511628211u;
+    return hash | 1;
+}
+
 /* A version folder of an ONNX model must hold its file now: a load that fails later would find jobs waiting for it. */
-static int check_version(const char *path, const struct wire_model_config *cfg, struct err *err) {
+static int check_version(const char *path, const struct wire_model_config *cfg, uint64_t *ret_stamp, struct err *err) {
+    struct stat st;
+    *ret_stamp = 0;
     if (strcmp(cfg->backend, "onnx") != 0) return 0;
     char *file = path_join(path, "model.onnx");
-    int rc = access(file, R_OK) == 0 ? 0 : err_set_errno(err, ERR_CONFIG, "%s", file);
+    int rc = access(file, R_OK) == 0 && stat(file, &st) == 0 ? 0 : err_set_errno(err, ERR_CONFIG, "%s", file);
+    if (rc == 0) *ret_stamp = stamp_of(&st);
     free(file);
     return rc;
 }
@@ -185,8 +196,11 @@ static int scan_versions(const char *folder, const char *name, const struct wire
     for (struct dirent *item; rc == 0 && (item = readdir(dir));) {
         if (version_number(item->d_name) == 0) continue;
         char *path = path_join(folder, item->d_name);
-        if (is_folder(path) && (rc = check_version(path, cfg, err)) == 0) {
-            list_append(list, name, item->d_name, cfg)->path = path;
+        uint64_t stamp;
+        if (is_folder(path) && (rc = check_version(path, cfg, &stamp, err)) == 0) {
+            struct model_entry *entry = list_append(list, name, item->d_name, cfg);
+            entry->path = path;
+            entry->stamp = stamp;
             continue;
         }
         free(path);
@@ -253,6 +267,26 @@ void registry_models_done(struct model_list *list) {
     for (size_t i = 0; i < list->count; i++) free(list->entries[i].path);
     free(list->entries);
     *list = (struct model_list){0};
+}
+
+static bool policy_equal(const struct model_policy *a, const struct model_policy *b) {
+    return a->max_attempts == b->max_attempts && a->backoff_ms == b->backoff_ms &&
+           a->backoff_max_ms == b->backoff_max_ms && a->timeout_ms == b->timeout_ms &&
+           a->timeout_max_ms == b->timeout_max_ms && a->queue_timeout_ms == b->queue_timeout_ms &&
+           a->queue_timeout_max_ms == b->queue_timeout_max_ms && a->max_running == b->max_running &&
+           a->max_queued == b->max_queued;
+}
+
+bool registry_entry_equal(const struct model_entry *a, const struct model_entry *b) {
+    return strcmp(a->name, b->name) == 0 && strcmp(a->version, b->version) == 0 && strcmp(a->path, b->path) == 0 &&
+           strcmp(a->backend, b->backend) == 0 && a->stamp == b->stamp && a->max_batch_size == b->max_batch_size &&
+           a->max_queue_delay_us == b->max_queue_delay_us && policy_equal(&a->policy, &b->policy);
+}
+
+bool registry_models_equal(const struct model_list *a, const struct model_list *b) {
+    bool equal = a->count == b->count; /* and so are their orders */
+    for (size_t i = 0; equal && i < a->count; i++) equal = registry_entry_equal(&a->entries[i], &b->entries[i]);
+    return equal;
 }
 
 const struct model_entry *registry_model_find(const struct model_list *list, const char *name, const char *version) {

@@ -48,6 +48,12 @@ static void item_reject(struct ingest *ing, struct store_item *item, const struc
     buf_done(&envelope);
 }
 
+/* False: there is no such model. */
+static bool model_says(const struct ingest *ing, const char *model, const char *version, struct model_policy *ret) {
+    *ret = (struct model_policy){0};
+    return !ing->cfg.model || ing->cfg.model(ing->cfg.self, model, version, ret);
+}
+
 /* How many jobs of a model may wait. */
 static int64_t queue_limit(const struct ingest *ing, const struct model_policy *policy) {
     int64_t limit = policy && policy->max_queued ? policy->max_queued : ing->cfg.max_queued;
@@ -114,17 +120,16 @@ static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct st
     item->job_id = cmd.job_id;
     item->traceparent = cmd.traceparent;
     item->reason = cmd.reason;
-    static const struct model_policy nothing_said;
-    const struct model_policy *policy = &nothing_said;
-    if (ing->cfg.model && cmd.model) policy = ing->cfg.model(ing->cfg.self, cmd.model, cmd.model_version);
+    struct model_policy policy = {0};
+    bool known = !cmd.model || model_says(ing, cmd.model, cmd.model_version, &policy);
     if (cmd.type == WIRE_COMMAND_CANCEL) {
         item->kind = STORE_ITEM_CANCEL;
-    } else if (!policy) {
+    } else if (!known) {
         err_set(&err, ERR_UNKNOWN_MODEL, "model: there is no \"%s\"%s%s in the model repository", cmd.model,
                 cmd.model_version ? " version " : "", cmd.model_version ? cmd.model_version : "");
         item_reject(ing, item, &err);
     } else if (cmd.type == WIRE_COMMAND_CREATE) {
-        item_create(ing, item, &cmd, policy);
+        item_create(ing, item, &cmd, &policy);
     } else {
         item->kind = STORE_ITEM_MODE;
         item->model = cmd.model;
@@ -222,7 +227,8 @@ static int look_at_queues(struct ingest *ing, struct err *err) {
     ing->room = fullest_limit = queue_limit(ing, NULL);
     for (size_t i = 0; i < backlog.count; i++) {
         const char *model = backlog.models[i].model;
-        int64_t limit = queue_limit(ing, ing->cfg.model ? ing->cfg.model(ing->cfg.self, model, NULL) : NULL);
+        struct model_policy policy;
+        int64_t limit = queue_limit(ing, model_says(ing, model, NULL, &policy) ? &policy : NULL);
         int64_t room = limit - backlog.models[i].queued;
         ebbed &= room > limit / 5;
         if (room >= ing->room) continue;

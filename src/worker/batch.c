@@ -19,8 +19,9 @@ static void prepare_job(struct worker_batch *batch, struct worker__job *job, str
     pthread_mutex_init(&job->message.lock, NULL);
     atomic_init(&job->deadline_us, INT64_MAX);
     atomic_init(&job->leased_us, INT64_MAX);
-    job->model = worker__model_find(models, claim->model, claim->model_version);
+    job->model = worker__model_ref(worker__model_find(models, claim->model, claim->model_version));
     if (!job->model) {
+        job->retryable = true; /* it is in the repository, or the command would not be here: soon, or elsewhere */
         err_set(&job->error, ERR_UNKNOWN_MODEL, "this worker does not serve %s version %s", claim->model,
                 claim->model_version ? claim->model_version : "(latest)");
         return;
@@ -56,6 +57,7 @@ void worker__batch_free(struct worker_batch *batch) {
     if (!batch) return;
     for (size_t i = 0; i < batch->count; i++) {
         buf_done(&batch->jobs[i].result);
+        worker__model_unref(batch->jobs[i].model);
         pthread_mutex_destroy(&batch->jobs[i].message.lock);
     }
     arena_done(&batch->arena);
@@ -156,7 +158,7 @@ static int write_artifacts(struct worker_batch *batch, struct worker__job *job, 
 static void encode_result(struct worker_batch *batch, struct worker__job *job) {
     struct wire_artifact *artifacts = arena_alloc(&batch->arena, (job->run.output_count + 1) * sizeof *artifacts);
     if (batch->cfg->artifacts && write_artifacts(batch, job, artifacts) != 0) return;
-    wire_result_encode(job->model->entry->name, job->model->entry->version, job->run.outputs, artifacts,
+    wire_result_encode(job->model->entry.name, job->model->entry.version, job->run.outputs, artifacts,
                        job->run.output_count, &job->result);
     if (job->result.len > batch->cfg->max_result_bytes)
         err_set(&job->error, ERR_RESULT_TOO_LARGE, "the result document has %zu bytes, worker.max_result_bytes is %zu",
@@ -215,7 +217,7 @@ static bool next_group(struct worker_batch *batch, struct group *group) {
         struct worker__job *job = &batch->jobs[i];
         if (job->ran || job->error.code != ERR_NONE) continue;
         if (group->count == 0)
-            max = job->model->entry->max_batch_size > 1 ? (size_t)job->model->entry->max_batch_size : 1;
+            max = job->model->entry.max_batch_size > 1 ? (size_t)job->model->entry.max_batch_size : 1;
         else if (job->model != group->members[0]->model)
             continue;
         group->members[group->count++] = job;

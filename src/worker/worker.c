@@ -73,7 +73,7 @@ static int64_t first_said(int64_t job, int64_t model, int64_t configured) {
  * Backoff and Jitter". What the job says goes before what its model says, and that before the configuration. */
 static int64_t backoff_ms(struct worker *worker, const struct worker__job *job) {
     static const struct model_policy nothing_said;
-    const struct model_policy *policy = job->model ? &job->model->entry->policy : &nothing_said;
+    const struct model_policy *policy = job->model ? &job->model->entry.policy : &nothing_said;
     int64_t most = first_said(job->claim.backoff_ms, policy->backoff_ms, worker->cfg.backoff_ms);
     int64_t cap = first_said(job->claim.backoff_max_ms, policy->backoff_max_ms, worker->cfg.backoff_max_ms);
     for (int i = 1; i < job->claim.attempt && most < cap; i++) most *= 2;
@@ -517,6 +517,12 @@ void worker_wait(struct worker *worker) {
     struct pollfd fds[] = {{.fd = worker->runner->fd(worker->runner), .events = POLLIN},
                            {.fd = watch_fd, .events = POLLIN}};
     poll(fds, 2, (int)(ms > 1000 ? 1000 : ms)); /* a signal, or at most a second: the caller looks at its stop flag */
+}
+
+/* What was claimed keeps the models that it had. */
+void worker_use_models(struct worker *worker, struct worker_models *models) {
+    worker->models = models;
+    worker->register_at_ms = worker->claim_at_ms = now_ms(worker);
 }
 
 /* What was claimed ahead goes back with the next step. */

@@ -13,10 +13,20 @@
  */
 
 struct worker__model {
-    const struct model_entry *entry;
+    struct model_entry entry; /* its own */
     const struct executor_ops *ops;
     struct executor_model *model;
+    struct worker__engine *engine;
+    atomic_size_t refs;
+    struct worker__model *next; /* in the trash */
 };
+struct worker__model *worker__model_ref(struct worker__model *model); /* NULL stays NULL */
+void worker__model_unref(struct worker__model *model);
+/* A set for the repository as it is now. *ret NULL: it is as it was `before` (NULL: there was nothing). */
+int worker__models_next(const struct worker_models *before, const struct worker_model_options *options,
+                        struct worker_models **ret, struct err *err) MUSTCHECK;
+/* Unloads what nobody uses any more. */
+void worker__models_collect(struct worker_models *models);
 /* The loaded model of `name` and `version` (NULL = latest), or NULL. */
 struct worker__model *worker__model_find(struct worker_models *models, const char *name, const char *version);
 /* What to claim for: writes the models of `ret`. Arrays live as long as models. */
