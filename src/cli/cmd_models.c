@@ -131,6 +131,13 @@ static void add_model(struct cli_table *table, const struct store_worker *worker
         append_tensors(model, tensors[i], &cell);
         cli__table_add(table, "%s", cell.data);
     }
+    buf_reset(&cell);
+    buf_puts(&cell, "");
+    append_member(model, "memory_bytes", &cell);
+    if (cell.len)
+        cli__table_add(table, "%.1f MiB", strtod(cell.data, NULL) / (1 << 20));
+    else
+        cli__table_add(table, "%s", "");
     cli__table_add(table, "%s", worker->id);
     cli__table_add(table, "%s", worker->executor ? worker->executor : "");
     cli__table_add(table, "%s", worker->device ? worker->device : "");
@@ -138,8 +145,8 @@ static void add_model(struct cli_table *table, const struct store_worker *worker
 }
 
 static void print_table(const struct cli_context *ctx, const struct store_worker *workers, size_t count) {
-    static const char *const heads[] = {"MODEL",   "VERSION", ">MAX BATCH", "INPUTS",
-                                        "OUTPUTS", "WORKER",  "EXECUTOR",   "DEVICE"};
+    static const char *const heads[] = {"MODEL",   "VERSION", ">MAX BATCH", "INPUTS", "OUTPUTS",
+                                        ">MEMORY", "WORKER",  "EXECUTOR",   "DEVICE"};
     struct cli_table table;
     cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
     for (size_t i = 0; i < count; i++) {

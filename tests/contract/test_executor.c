@@ -376,7 +376,7 @@ static void test_onnx_describes_the_model(void **state) {
 
 static void test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours(void **state) {
     struct loaded at = load(&onnx_cpu);
-    struct batch *batch = batch_new(9, NULL, 0);
+    struct batch *batch = batch_new(10, NULL, 0);
     struct tensor two[2] = {batch->inputs[0], batch->inputs[0]}, twice[2] = {batch->inputs[0], batch->inputs[0]};
     batch->inputs[1].shape[3] = 9;
     batch->inputs[2].datatype = DATATYPE_INT32;
@@ -389,7 +389,8 @@ static void test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours(voi
     batch->jobs[6].input_count = batch->jobs[7].input_count = 2;
     batch->inputs[8].shape[0] = 0;
     batch->inputs[8].size_bytes = 0;
-    run_ok(&at, batch, 9);
+    batch->inputs[9].datatype = DATATYPE_BYTES;
+    run_ok(&at, batch, 10);
     assert_completed(&batch->jobs[0]);
     assert_failed(&batch->jobs[1], "invalid_input", "input 'image': shape [1,1,8,9] where the model takes [-1,1,8,8]");
     assert_failed(&batch->jobs[2], "invalid_input", "input 'image': datatype INT32 where the model takes FP32");
@@ -399,6 +400,7 @@ static void test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours(voi
     assert_failed(&batch->jobs[6], "invalid_input", "input 'surplus': the model has no such input");
     assert_failed(&batch->jobs[7], "invalid_input", "an input is given twice");
     assert_failed(&batch->jobs[8], "invalid_input", "input 'image': 0 rows in one job; max_batch_size allows 1 to 32");
+    assert_failed(&batch->jobs[9], "invalid_input", "input 'image': datatype BYTES where the model takes FP32");
     free(batch);
     unload(&at);
 }

@@ -129,6 +129,40 @@ static void test_all_digit_samples_in_one_batch_give_the_same_as_one_by_one(void
     for (int i = 0; i < SAMPLES; i++) check_sample(out + (size_t)i * 10, expected[i], labels[i]);
 }
 
+/* --- stopping ---------------------------------------------------------------------------------------------------- */
+
+struct stop {
+    size_t at, done; /* nodes after which to stop; nodes that have run */
+};
+
+static bool stop_is_due(void *ctx) {
+    const struct stop *stop = ctx;
+    return stop->done >= stop->at;
+}
+
+static void count_node(void *ctx, double fraction, const char *op_type) {
+    struct stop *stop = ctx;
+    stop->done++;
+}
+
+/* The flag rises while a node runs: that node is the last. */
+static void test_a_run_that_is_to_stop_runs_no_further_node(void **state) {
+    struct digits *digits = *state;
+    float image[64] = {0};
+    struct stop all = {.at = SIZE_MAX};
+    const struct onnx_control control = {&all, stop_is_due, count_node};
+    struct err err;
+    run_digits(digits, image, 1);
+    assert_int_equal(onnx_session_run(digits->ses, &control, &err), 0);
+    assert_true(all.done > 3);
+    for (size_t at = 0; at < all.done; at++) {
+        struct stop stop = {.at = at};
+        const struct onnx_control stopping = {&stop, stop_is_due, count_node};
+        assert_int_equal(onnx_session_run(digits->ses, &stopping, &err), 1);
+        assert_int_equal(stop.done, at);
+    }
+}
+
 /* --- published models -------------------------------------------------------------------------------------------- */
 
 static void run_published(const char *name, double rtol, double atol, int least_sets) {
@@ -160,6 +194,7 @@ int main(void) {
                                         open_digits, close_digits),
         cmocka_unit_test_setup_teardown(test_all_digit_samples_in_one_batch_give_the_same_as_one_by_one, open_digits,
                                         close_digits),
+        cmocka_unit_test_setup_teardown(test_a_run_that_is_to_stop_runs_no_further_node, open_digits, close_digits),
         cmocka_unit_test(test_mnist_8_gives_its_published_outputs),
         cmocka_unit_test(test_super_resolution_10_gives_its_published_outputs),
         cmocka_unit_test(test_dtln_1_gives_the_outputs_of_onnx_runtime),
