@@ -71,7 +71,9 @@ enum err_class {
     X(ERR_NO_DEVICE, "no_device", FATAL, false, "set worker.executor to onnx-cpu, or install a GPU and driver")               \
     X(ERR_SYSTEM, "system", FATAL, false, "the message carries the operating system's reason")                                \
     X(ERR_DRAINING, "draining", REJECT, true, "the model takes no new jobs until it is resumed: send it again then")          \
-    X(ERR_TIMED_OUT_WAITING, "wait_timeout", RETRY, true, "the job goes on; wait again or read its record")
+    X(ERR_TIMED_OUT_WAITING, "wait_timeout", RETRY, true, "the job goes on; wait again or read its record")                   \
+    X(ERR_DRIVER_UNFIT, "driver_unfit", FATAL, false, "install the NVIDIA driver that the message asks for")                  \
+    X(ERR_DEVICE_LOST, "device_lost", REJECT, true, "the worker is started afresh; if it lasts, nvidia-smi and dmesg")
 
 #define X(symbol, word, class, retryable, hint) symbol,
 enum err_code { ERR_NONE = 0, ERR_TABLE(X) ERR_CODE_COUNT };

@@ -1,11 +1,13 @@
 /* Shared by the files of src/onnx. From low to high: proto (bytes), decode (messages), graph (a checked graph), plan
- * (shapes and memory for given inputs), session (running), and cpu/ (the table of operators and their kernels). */
+ * (shapes and memory for given inputs), session (plans kept by shape), and the back ends: cpu/ (the table of operators,
+ * their inference and reference kernels) and cuda/. */
 #ifndef PENSTOCK_ONNX_INTERNAL_H
 #define PENSTOCK_ONNX_INTERNAL_H
 
 #include <string.h>
 
 #include "penstock/onnx.h"
+#include "penstock/onnx_backend.h"
 
 /* --- proto.c: the protobuf wire format --------------------------------------------------------------------------- */
 
@@ -239,8 +241,9 @@ struct onnx__plan {
     struct onnx__step *steps;
     size_t step_count;
     size_t memory_bytes; /* of the one allocation that everything is carved from */
-    const char *base;    /* what it is bound to now */
     uint64_t last_used;
+    int *roots;    /* by value number: whose bytes it has; itself, but for views */
+    void *backend; /* the back end's own part: where it is bound, what was prepared for it */
 };
 #define PLAN_NO_OFFSET SIZE_MAX
 #define PLAN_ALIGN     ((size_t)64)
@@ -248,9 +251,31 @@ struct onnx__plan {
 int onnx__plan_new(const struct onnx_model *model, const struct tensor *inputs, struct onnx__plan **ret,
                    struct err *err) MUSTCHECK;
 void onnx__plan_free(struct onnx__plan *plan);
-void onnx__plan_bind(struct onnx__plan *plan, const struct onnx_model *model, char *base);
 /* Computes, once, what depends on constants alone; the nodes that did it are taken out of the model. */
 int onnx__plan_fold_model(struct onnx_model *model, struct err *err) MUSTCHECK;
+
+/* --- back ends --------------------------------------------------------------------------------------------------- */
+
+/* Where a session's memory is, and who runs its steps. `state` is what open made, one for each session. */
+struct onnx_backend {
+    const char *name;
+    int (*probe)(int device, char *ret_name, size_t ret_size, struct err *err);
+    int (*open)(const struct onnx_model *model, const struct onnx_session_options *options, void **ret_state,
+                struct err *err);
+    void (*close)(void *state);
+    /* Lays `plan` over the memory, which it makes larger where it must, at every prepare. Afterwards the data of the
+     * graph's inputs and outputs are host memory. On failure what was bound before is still good to bind again. */
+    int (*bind)(void *state, struct onnx__plan *plan, struct err *err);
+    void (*forget)(void *state, struct onnx__plan *plan); /* [optional] frees plan->backend before the plan goes */
+    int (*run)(void *state, struct onnx__plan *plan, const struct onnx_control *control, struct err *err);
+    size_t (*memory)(const void *state); /* bytes on the device: weights and activations */
+    /* [optional] does the step run on the device, or on the CPU for want of a kernel? */
+    bool (*on_device)(const struct onnx__step *step);
+};
+
+/* Half of the machine's memory is more than one run should have: shapes can come with a job, and a few bytes of them
+ * can ask for any amount; what malloc promises beyond that ends in the kernel killing the process. */
+size_t onnx__memory_limit(void); /* session.c */
 
 /* layout.c: places blocks in one stretch of memory, first fit among the live ones */
 struct onnx__block {

@@ -10,8 +10,7 @@
  * when the model is opened; what also depends on shapes (the arithmetic around Reshape that exporters emit) is folded
  * per plan. A shape that is still unknown then depends on data, and its node is refused.
  *
- * A plan holds offsets, not addresses, until it is bound to a session's memory; another back end can lay the same plan
- * over device memory.
+ * A plan holds offsets, not addresses, until a back end binds it to its memory, which may be a device's.
  */
 #include "onnx_internal.h"
 
@@ -174,36 +173,35 @@ static int infer_all(struct onnx__plan *plan, const struct onnx_model *model, st
 struct placing {
     struct onnx__plan *plan;
     const struct onnx_model *model;
-    int *roots;   /* by value: whose bytes it has */
     size_t *last; /* by root: the last step that reads it or a view of it; SIZE_MAX: to the end */
     struct onnx__layout layout;
 };
 
 static void find_roots(struct placing *pl) {
     const struct onnx__plan *plan = pl->plan;
-    for (size_t i = 0; i < pl->model->value_count; i++) pl->roots[i] = (int)i;
+    int *roots = plan->roots;
+    for (size_t i = 0; i < pl->model->value_count; i++) roots[i] = (int)i;
     for (size_t s = 0; s < plan->step_count; s++) {
         const struct onnx__node *node = plan->steps[s].node;
-        if (node->op->flags & OP_VIEW) pl->roots[node->outputs[0]] = pl->roots[node->inputs[0]];
+        if (node->op->flags & OP_VIEW) roots[node->outputs[0]] = roots[node->inputs[0]];
         for (size_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i] >= 0) pl->last[pl->roots[node->inputs[i]]] = s;
+            if (node->inputs[i] >= 0) pl->last[roots[node->inputs[i]]] = s;
         for (size_t i = 0; i < node->output_count; i++)
-            if (node->outputs[i] >= 0 && pl->last[pl->roots[node->outputs[i]]] < s)
-                pl->last[pl->roots[node->outputs[i]]] = s;
+            if (node->outputs[i] >= 0 && pl->last[roots[node->outputs[i]]] < s) pl->last[roots[node->outputs[i]]] = s;
     }
-    for (size_t i = 0; i < pl->model->output_count; i++) pl->last[pl->roots[pl->model->output_values[i]]] = SIZE_MAX;
+    for (size_t i = 0; i < pl->model->output_count; i++) pl->last[roots[pl->model->output_values[i]]] = SIZE_MAX;
 }
 
 static void place_value(struct placing *pl, int number) {
     struct onnx__plan *plan = pl->plan;
-    if (number < 0 || plan->values[number].data || pl->roots[number] != number) return;
+    if (number < 0 || plan->values[number].data || plan->roots[number] != number) return;
     plan->offsets[number] = onnx__layout_place(&pl->layout, plan->values[number].size_bytes);
 }
 
 static void release_read(struct placing *pl, const int *numbers, size_t count, size_t s) {
     for (size_t i = 0; i < count; i++) {
         if (numbers[i] < 0) continue;
-        int root = pl->roots[numbers[i]];
+        int root = pl->plan->roots[numbers[i]];
         if (pl->last[root] != s || pl->plan->offsets[root] == PLAN_NO_OFFSET) continue;
         onnx__layout_release(&pl->layout, pl->plan->offsets[root]);
         pl->last[root] = SIZE_MAX - 1; /* released: a node may read one value twice */
@@ -226,9 +224,9 @@ static void place_all(struct placing *pl) {
         release_read(pl, node->outputs, node->output_count, s);
     }
     for (size_t i = 0; i < model->value_count; i++) /* views, now that their roots have a place */
-        if (pl->roots[i] != (int)i) {
-            plan->offsets[i] = plan->offsets[pl->roots[i]];
-            if (plan->offsets[i] == PLAN_NO_OFFSET) plan->values[i].data = plan->values[pl->roots[i]].data;
+        if (plan->roots[i] != (int)i) {
+            plan->offsets[i] = plan->offsets[plan->roots[i]];
+            if (plan->offsets[i] == PLAN_NO_OFFSET) plan->values[i].data = plan->values[plan->roots[i]].data;
         }
     plan->memory_bytes = pl->layout.high_water;
 }
@@ -244,7 +242,7 @@ int onnx__plan_new(const struct onnx_model *model, const struct tensor *inputs, 
         return -1;
     }
     struct placing pl = {.plan = plan, .model = model};
-    pl.roots = arena_alloc(&plan->arena, model->value_count * sizeof *pl.roots);
+    plan->roots = arena_alloc(&plan->arena, model->value_count * sizeof *plan->roots);
     pl.last = arena_alloc(&plan->arena, model->value_count * sizeof *pl.last);
     find_roots(&pl);
     place_all(&pl);
@@ -257,12 +255,4 @@ void onnx__plan_free(struct onnx__plan *plan) {
     if (!plan) return;
     arena_done(&plan->arena);
     free(plan);
-}
-
-void onnx__plan_bind(struct onnx__plan *plan, const struct onnx_model *model, char *base) {
-    if (plan->base == base) return;
-    for (size_t i = 0; i < model->value_count; i++)
-        if (plan->offsets[i] != PLAN_NO_OFFSET) plan->values[i].data = base + plan->offsets[i];
-    for (size_t s = 0; s < plan->step_count; s++) plan->steps[s].scratch = base + plan->steps[s].scratch_at;
-    plan->base = base;
 }

@@ -1,15 +1,14 @@
-/* Running a model: plans by input shape, and the one block of memory that they are laid over.
+/* Sessions: plans by input shape, on a back end.
  *
  * A service sees the same few shapes again and again (batches of 1 to n), so plans are kept, the least recently used
- * giving way. All of them share one block, as large as the largest plan needs; whoever wants run to allocate nothing
- * prepares the largest batch first. run itself is the loop over the plan's steps: between two of them it asks whether
- * to stop and tells how far it is.
+ * giving way. All of them share the back end's memory, which is as large as the largest plan needs; whoever wants run
+ * to allocate nothing prepares the largest batch first. What is known here of a back end is its vtable: a plan is bound
+ * to it at each prepare, and run by it.
  */
 #include "onnx_internal.h"
 
 #include "penstock/onnx_report.h"
 
-#include <cblas.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,28 +16,49 @@
 
 struct onnx_session {
     const struct onnx_model *model;
+    const struct onnx_backend *backend;
+    void *state; /* the back end's */
     struct onnx__plan *plans[MAX_PLANS];
     size_t plan_count;
     struct onnx__plan *current;
-    char *memory;
-    size_t memory_bytes;
     uint64_t clock; /* counts prepares, for last_used */
 };
 
-int onnx_session_new(const struct onnx_model *model, int threads, struct onnx_session **ret, struct err *err) {
-    if (threads < 1) return err_set(err, ERR_CONFIG, "%d threads: at least 1", threads);
-    openblas_set_num_threads(threads);
+int onnx_backend_probe(const struct onnx_backend *backend, int device, char *ret_name, size_t ret_size,
+                       struct err *err) {
+    return backend->probe(device, ret_name, ret_size, err);
+}
+
+int onnx_backend_session(const struct onnx_backend *backend, const struct onnx_model *model,
+                         const struct onnx_session_options *options, struct onnx_session **ret, struct err *err) {
+    void *state;
+    if (backend->open(model, options, &state, err) != 0) return -1;
     struct onnx_session *ses = mem_calloc(1, sizeof *ses);
-    ses->model = model;
+    *ses = (struct onnx_session){.model = model, .backend = backend, .state = state};
     *ret = ses;
     return 0;
 }
 
+int onnx_session_new(const struct onnx_model *model, int threads, struct onnx_session **ret, struct err *err) {
+    return onnx_backend_session(onnx_backend_cpu(), model, &(struct onnx_session_options){.threads = threads}, ret,
+                                err);
+}
+
+static void free_plan(struct onnx_session *ses, struct onnx__plan *plan) {
+    if (ses->backend->forget) ses->backend->forget(ses->state, plan);
+    onnx__plan_free(plan);
+}
+
 void onnx_session_free(struct onnx_session *ses) {
     if (!ses) return;
-    for (size_t i = 0; i < ses->plan_count; i++) onnx__plan_free(ses->plans[i]);
-    free(ses->memory);
+    for (size_t i = 0; i < ses->plan_count; i++) free_plan(ses, ses->plans[i]);
+    ses->backend->close(ses->state);
     free(ses);
+}
+
+size_t onnx__memory_limit(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page_bytes > 0 ? (size_t)pages / 2 * (size_t)page_bytes : SIZE_MAX / 4;
 }
 
 /* --- preparing --------------------------------------------------------------------------------------------------- */
@@ -61,28 +81,8 @@ static struct onnx__plan **slot_for_new(struct onnx_session *ses) {
     struct onnx__plan **oldest = &ses->plans[0];
     for (size_t i = 1; i < ses->plan_count; i++)
         if (ses->plans[i]->last_used < (*oldest)->last_used) oldest = &ses->plans[i];
-    onnx__plan_free(*oldest);
+    free_plan(ses, *oldest);
     return oldest;
-}
-
-/* Dimensions can come with a job, and a few bytes of them can ask for any amount. Half of the machine's memory is more
- * than one run should have, and what malloc promises beyond it ends in the kernel killing the process. */
-static size_t memory_limit(void) {
-    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page_bytes > 0 ? (size_t)pages / 2 * (size_t)page_bytes : SIZE_MAX / 4;
-}
-
-static int ensure_memory(struct onnx_session *ses, size_t size_bytes, struct err *err) {
-    if (ses->memory && size_bytes <= ses->memory_bytes) return 0;
-    size_t size =
-        (size_bytes + PLAN_ALIGN) & ~(PLAN_ALIGN - 1); /* at least one unit, and a multiple as the call wants */
-    char *memory = size <= memory_limit() ? aligned_alloc(PLAN_ALIGN, size) : NULL;
-    if (!memory) return err_set(err, ERR_OUT_OF_MEMORY, "no memory for %zu bytes of activations", size);
-    memset(memory, 0, size); /* touched now: page faults belong to loading, not to the first job */
-    free(ses->memory);
-    ses->memory = memory;
-    ses->memory_bytes = size;
-    return 0;
 }
 
 int onnx_session_prepare(struct onnx_session *ses, const struct tensor *inputs, struct err *err) {
@@ -94,12 +94,11 @@ int onnx_session_prepare(struct onnx_session *ses, const struct tensor *inputs, 
         if (plan_fits(ses, ses->plans[i], inputs)) plan = ses->plans[i];
     bool made = !plan;
     if (made && onnx__plan_new(ses->model, inputs, &plan, err) != 0) return -1;
-    if (ensure_memory(ses, plan->memory_bytes, err) != 0) {
-        if (made) onnx__plan_free(plan);
+    if (ses->backend->bind(ses->state, plan, err) != 0) {
+        if (made) free_plan(ses, plan);
         return -1;
     }
     if (made) *slot_for_new(ses) = plan;
-    onnx__plan_bind(plan, ses->model, ses->memory);
     plan->last_used = ++ses->clock;
     ses->current = plan;
     return 0;
@@ -115,7 +114,7 @@ const struct tensor *onnx_session_output(const struct onnx_session *ses, size_t 
     return &ses->current->values[ses->model->output_values[index]];
 }
 
-size_t onnx_session_memory(const struct onnx_session *ses) { return ses->model->weight_bytes + ses->memory_bytes; }
+size_t onnx_session_memory(const struct onnx_session *ses) { return ses->backend->memory(ses->state); }
 
 void onnx_report_memory(const struct onnx_session *ses, struct onnx_memory *ret) {
     BUG_ON(!ses->current);
@@ -128,17 +127,7 @@ void onnx_report_memory(const struct onnx_session *ses, struct onnx_memory *ret)
     ret->steps = plan->step_count;
 }
 
-/* --- running ----------------------------------------------------------------------------------------------------- */
-
 int onnx_session_run(struct onnx_session *ses, const struct onnx_control *control, struct err *err) {
     BUG_ON(!ses->current);
-    const struct onnx__plan *plan = ses->current;
-    for (size_t s = 0; s < plan->step_count; s++) {
-        const struct onnx__step *step = &plan->steps[s];
-        const struct onnx__op *op = step->node->op;
-        if (control && control->should_stop(control->ctx)) return 1;
-        if (op->run && op->run(step, err) != 0) return -1;
-        if (control) control->progress(control->ctx, (double)(s + 1) / (double)plan->step_count, step->node->op_type);
-    }
-    return 0;
+    return ses->backend->run(ses->state, ses->current, control, err);
 }
