@@ -2,10 +2,10 @@
  * result that names it is told to the store later still. */
 #include "artifact_internal.h"
 #include "penstock/beneath.h"
+#include "penstock/sha256.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -49,10 +49,9 @@ static int write_file(int dir, const char *name, const struct tensor *tensor, st
 }
 
 static void put_sum(const struct tensor *tensor, char ret[static ARTIFACT_SHA256_SIZE]) {
-    unsigned char sum[32];
-    unsigned size = sizeof sum;
-    BUG_ON(!EVP_Digest(tensor->data, tensor->size_bytes, sum, &size, EVP_sha256(), NULL));
-    for (size_t i = 0; i < sizeof sum; i++) sprintf(ret + 2 * i, "%02x", sum[i]);
+    unsigned char sum[SHA256_BYTES];
+    sha256_of(tensor->data, tensor->size_bytes, sum);
+    sha256_hex(sum, ret);
 }
 
 /* A path as a file uri: the root's own path may have any characters. */

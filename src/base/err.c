@@ -12,8 +12,9 @@ static const struct {
     const char *name, *hint;
     enum err_class class;
     bool retryable;
-} table[ERR_CODE_COUNT] = {[ERR_NONE] = {"none", "", ERR_CLASS_RETRY, false},
-#define X(symbol, word, cls, again, text) [symbol] = {word, text, ERR_CLASS_##cls, again},
+    int status;
+} table[ERR_CODE_COUNT] = {[ERR_NONE] = {"none", "", ERR_CLASS_RETRY, false, 200},
+#define X(symbol, word, cls, again, http, text) [symbol] = {word, text, ERR_CLASS_##cls, again, http},
                            ERR_TABLE(X)
 #undef X
 };
@@ -64,6 +65,7 @@ int err_wrap(struct err *err, const char *fmt, ...) {
 
 const char *err_code_name(enum err_code code) { return table[code < ERR_CODE_COUNT ? code : ERR_NONE].name; }
 const char *err_code_hint(enum err_code code) { return table[code < ERR_CODE_COUNT ? code : ERR_NONE].hint; }
+int err_code_status(enum err_code code) { return table[code < ERR_CODE_COUNT ? code : ERR_NONE].status; }
 bool err_code_retryable(enum err_code code) { return table[code < ERR_CODE_COUNT ? code : ERR_NONE].retryable; }
 
 enum err_code err_code_from_name(const char *name) {

@@ -55,24 +55,24 @@ int cli__pairs_add(struct cli_pairs *pairs, struct arena *arena, const char *pai
 }
 
 /* The document's own object `name` with the pairs laid over it. */
-static int merge_pairs(struct cli_slice doc, const char *name, const struct cli_pairs *pairs, struct buf *out,
+static int merge_pairs(struct wire_slice doc, const char *name, const struct cli_pairs *pairs, struct buf *out,
                        struct err *err) {
-    struct cli_slice own = {"{}", 2};
-    cli__json_member(doc, name, &own);
+    struct wire_slice own = {"{}", 2};
+    wire_json_member(doc, name, &own);
     if (wire_object_merge(own.at, own.len, pairs->members, pairs->count, out, err) != 0)
         return err_wrap(err, "%s", name);
     return 0;
 }
 
-int cli__command_build(struct cli_slice doc, const struct cli_overlay *overlay, const char *job_id, struct buf *out,
+int cli__command_build(struct wire_slice doc, const struct cli_overlay *overlay, const char *job_id, struct buf *out,
                        struct err *err) {
     struct wire_member members[CLI_OVERLAY_MAX + 4];
     size_t count = overlay ? overlay->count : 0;
     struct buf params = {0}, labels = {0}, id = {0};
-    struct cli_slice ignored;
+    struct wire_slice ignored;
     int rc = -1;
     if (count) memcpy(members, overlay->members, count * sizeof members[0]);
-    if (!cli__json_member(doc, "type", &ignored)) members[count++] = (struct wire_member){"type", "\"create\""};
+    if (!wire_json_member(doc, "type", &ignored)) members[count++] = (struct wire_member){"type", "\"create\""};
     if (job_id) {
         wire_json_string(job_id, strlen(job_id), &id);
         members[count++] = (struct wire_member){"job_id", id.data};
@@ -95,12 +95,12 @@ out:
 
 static const struct wire_header cloudevent_header = {"content-type", "application/cloudevents+json", 28};
 
-bool cli__command_is_cloudevent(struct cli_slice doc) {
-    struct cli_slice ignored;
-    return cli__json_member(doc, "specversion", &ignored);
+bool cli__command_is_cloudevent(struct wire_slice doc) {
+    struct wire_slice ignored;
+    return wire_json_member(doc, "specversion", &ignored);
 }
 
-int cli__command_check(struct cli_slice command, struct arena *arena, const char **ret_job_id, struct err *err) {
+int cli__command_check(struct wire_slice command, struct arena *arena, const char **ret_job_id, struct err *err) {
     struct wire_message msg = {.value = command.at, .value_len = command.len};
     struct job_command cmd;
     if (cli__command_is_cloudevent(command)) {
@@ -112,7 +112,7 @@ int cli__command_check(struct cli_slice command, struct arena *arena, const char
     return 0;
 }
 
-int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct cli_slice command,
+int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct wire_slice command,
                       const char *job_id, uint64_t tag, struct err *err) {
     static const struct bus_header header = {"content-type", "application/cloudevents+json", 28};
     bool cloudevent = cli__command_is_cloudevent(command);

@@ -10,10 +10,10 @@
 #define PENSTOCK_CLI_JOBS_H
 
 #include "cli_internal.h"
-#include "cli_json.h"
 #include "penstock/bus_kafka.h"
 #include "penstock/store_view.h"
 #include "penstock/wire.h"
+#include "penstock/wire_json.h"
 
 /* --- cli_client.c: connections ------------------------------------------------------------------------------------ */
 void cli__kafka_config(struct cli_context *ctx, struct bus_kafka_config *ret); /* borrows from ctx */
@@ -54,14 +54,14 @@ void cli__overlay_set(struct cli_overlay *overlay, const char *name, const char 
 int cli__pairs_add(struct cli_pairs *pairs, struct arena *arena, const char *pair, bool scalars,
                    struct err *err) MUSTCHECK;
 /* job_id NULL: the document has one. Adds "type" where it is missing. */
-int cli__command_build(struct cli_slice doc, const struct cli_overlay *overlay, const char *job_id, struct buf *out,
+int cli__command_build(struct wire_slice doc, const struct cli_overlay *overlay, const char *job_id, struct buf *out,
                        struct err *err) MUSTCHECK;
-bool cli__command_is_cloudevent(struct cli_slice doc); /* structured mode: sent as it is */
+bool cli__command_is_cloudevent(struct wire_slice doc); /* structured mode: sent as it is */
 /* Decodes as the ingest would. *ret_job_id: arena. */
-int cli__command_check(struct cli_slice command, struct arena *arena, const char **ret_job_id,
+int cli__command_check(struct wire_slice command, struct arena *arena, const char **ret_job_id,
                        struct err *err) MUSTCHECK;
 /* job_id: the key; NULL: none. */
-int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct cli_slice command,
+int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct wire_slice command,
                       const char *job_id, uint64_t tag, struct err *err) MUSTCHECK;
 int cli__read_whole(const char *path, struct buf *out, struct err *err) MUSTCHECK; /* "-": standard input */
 
@@ -83,10 +83,5 @@ int cli__wait_exit_code(const struct cli_wait *wait); /* 0 if every job complete
 int cli__print_record_json(struct store *st, const struct job_record *rec, bool with_spec, struct err *err) MUSTCHECK;
 int cli__print_ended(struct cli_context *ctx, struct store *st, const struct job_record *rec,
                      struct err *err) MUSTCHECK;
-
-/* --- cli_uuid.c --------------------------------------------------------------------------------------------------- */
-#define CLI_UUID_SIZE 37
-int cli__uuid7(char ret[static CLI_UUID_SIZE],
-               struct err *err) MUSTCHECK; /* ids of one process sort in the order made */
 
 #endif

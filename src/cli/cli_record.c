@@ -25,12 +25,12 @@ out:
 /* The message of the error document, or its code when there is none. */
 static int error_text(struct store *st, const struct job_record *rec, struct arena *arena, struct buf *out,
                       struct err *err) {
-    struct cli_slice doc = {0}, message;
+    struct wire_slice doc = {0}, message;
     if (store_job_doc(st, "error", rec->job_id, arena, &doc.at, &doc.len, err) != 0) return -1;
     buf_puts(out, rec->error_code ? rec->error_code : "");
-    if (doc.at && cli__json_member(doc, "message", &message)) {
+    if (doc.at && wire_json_member(doc, "message", &message)) {
         buf_puts(out, ": ");
-        cli__json_text(message, out);
+        wire_json_text(message, out);
     }
     return 0;
 }

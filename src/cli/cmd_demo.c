@@ -9,6 +9,7 @@
 
 #include "cli_jobs.h"
 #include "penstock/clock.h"
+#include "penstock/uuid.h"
 
 const char cmd_demo_help[] =
     "Usage: penstock demo [--samples DIR] [OPTIONS]\n"
@@ -28,7 +29,7 @@ enum { SAMPLES_MAX = 1000, PASS_PERCENT = 95, ACK_TIMEOUT_MS = 30000, WAIT_TIMEO
 
 struct sample {
     const char *name, *label; /* "01.json", "7" */
-    char job_id[CLI_UUID_SIZE];
+    char job_id[UUID_SIZE];
 };
 
 struct demo {
@@ -40,10 +41,10 @@ struct demo {
     size_t count, right;
 };
 
-static char *text_of(struct demo *demo, struct cli_slice value) {
+static char *text_of(struct demo *demo, struct wire_slice value) {
     struct buf text = {0};
     buf_puts(&text, "");
-    cli__json_text(value, &text);
+    wire_json_text(value, &text);
     char *copy = arena_strdup(&demo->arena, text.data);
     buf_done(&text);
     return copy;
@@ -56,10 +57,10 @@ static int load_labels(struct demo *demo, struct err *err) {
         buf_done(&text);
         return -1;
     }
-    struct cli_slice rest = {text.data, text.len}, name, label;
-    while (rest.len && *rest.at != '{') rest = (struct cli_slice){rest.at + 1, rest.len - 1};
-    if (rest.len) rest = (struct cli_slice){rest.at + 1, rest.len - 1};
-    while (demo->count < SAMPLES_MAX && cli__json_element(&rest, &name) && cli__json_element(&rest, &label)) {
+    struct wire_slice rest = {text.data, text.len}, name, label;
+    while (rest.len && *rest.at != '{') rest = (struct wire_slice){rest.at + 1, rest.len - 1};
+    if (rest.len) rest = (struct wire_slice){rest.at + 1, rest.len - 1};
+    while (demo->count < SAMPLES_MAX && wire_json_element(&rest, &name) && wire_json_element(&rest, &label)) {
         struct sample *sample = &demo->samples[demo->count++];
         sample->name = text_of(demo, name);
         sample->label = text_of(demo, label);
@@ -71,10 +72,10 @@ static int load_labels(struct demo *demo, struct err *err) {
 static int send_one(struct demo *demo, struct sample *sample, struct cli_producer *producer, struct err *err) {
     struct buf text = {0}, command = {0};
     const char *path = arena_printf(&demo->arena, "%s/%s", demo->folder, sample->name), *job_id;
-    int rc = cli__uuid7(sample->job_id, err);
+    int rc = uuid_v7(sample->job_id, err);
     if (rc == 0) rc = cli__read_whole(path, &text, err);
-    if (rc == 0) rc = cli__command_build((struct cli_slice){text.data, text.len}, NULL, sample->job_id, &command, err);
-    struct cli_slice slice = {command.data, command.len};
+    if (rc == 0) rc = cli__command_build((struct wire_slice){text.data, text.len}, NULL, sample->job_id, &command, err);
+    struct wire_slice slice = {command.data, command.len};
     if (rc == 0 && cli__command_check(slice, &demo->arena, &job_id, err) != 0) rc = err_wrap(err, "%s", path);
     if (rc == 0) rc = cli__command_send(demo->ctx, producer, slice, sample->job_id, 0, err);
     buf_done(&text);
@@ -92,13 +93,13 @@ static int send_all(struct demo *demo, struct err *err) {
 }
 
 /* The class with the highest score in the first output of a result, -1 without one, and the score. */
-static int best_class(struct cli_slice result, double *ret_score) {
-    struct cli_slice outputs, first, data, element;
-    if (!cli__json_member(result, "outputs", &outputs) || !cli__json_element(&outputs, &first) ||
-        !cli__json_member(first, "data", &data))
+static int best_class(struct wire_slice result, double *ret_score) {
+    struct wire_slice outputs, first, data, element;
+    if (!wire_json_member(result, "outputs", &outputs) || !wire_json_element(&outputs, &first) ||
+        !wire_json_member(first, "data", &data))
         return -1;
     int best = -1;
-    for (int i = 0; cli__json_element(&data, &element); i++) {
+    for (int i = 0; wire_json_element(&data, &element); i++) {
         double score = strtod(element.at, NULL); /* ends at the ',' or ']' behind it */
         if (best < 0 || score > *ret_score) {
             best = i;
@@ -134,7 +135,7 @@ static int add_rows(struct demo *demo, struct store *st, struct cli_table *table
     for (size_t i = 0; i < demo->count; i++) {
         const struct sample *sample = &demo->samples[i];
         struct job_record rec;
-        struct cli_slice result = {0};
+        struct wire_slice result = {0};
         double score = 0;
         if (store_job_get(st, sample->job_id, &demo->arena, &rec, err) != 0) return -1;
         if (store_job_doc(st, "result", sample->job_id, &demo->arena, &result.at, &result.len, err) != 0) return -1;

@@ -97,17 +97,17 @@ static int list_repository(struct cli_context *ctx, const char *folder, struct e
 /* --- what workers have ---------------------------------------------------------------------------------------------
  */
 
-static void append_member(struct cli_slice object, const char *name, struct buf *out) {
-    struct cli_slice value;
-    if (cli__json_member(object, name, &value)) cli__json_text(value, out);
+static void append_member(struct wire_slice object, const char *name, struct buf *out) {
+    struct wire_slice value;
+    if (wire_json_member(object, name, &value)) wire_json_text(value, out);
 }
 
 /* "image FP32[1,1,8,8], mask BOOL[1]" */
-static void append_tensors(struct cli_slice model, const char *name, struct buf *out) {
-    struct cli_slice tensors, tensor;
+static void append_tensors(struct wire_slice model, const char *name, struct buf *out) {
+    struct wire_slice tensors, tensor;
     buf_puts(out, "");
-    if (!cli__json_member(model, name, &tensors)) return;
-    while (cli__json_element(&tensors, &tensor)) {
+    if (!wire_json_member(model, name, &tensors)) return;
+    while (wire_json_element(&tensors, &tensor)) {
         if (out->len) buf_puts(out, ", ");
         append_member(tensor, "name", out);
         buf_puts(out, " ");
@@ -116,7 +116,7 @@ static void append_tensors(struct cli_slice model, const char *name, struct buf 
     }
 }
 
-static void add_model(struct cli_table *table, const struct store_worker *worker, struct cli_slice model) {
+static void add_model(struct cli_table *table, const struct store_worker *worker, struct wire_slice model) {
     struct buf cell = {0};
     static const char *const plain[] = {"name", "version", "max_batch_size"};
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
@@ -150,8 +150,8 @@ static void print_table(const struct cli_context *ctx, const struct store_worker
     struct cli_table table;
     cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
     for (size_t i = 0; i < count; i++) {
-        struct cli_slice models = {workers[i].models, workers[i].models ? strlen(workers[i].models) : 0}, model;
-        while (cli__json_element(&models, &model)) add_model(&table, &workers[i], model);
+        struct wire_slice models = {workers[i].models, workers[i].models ? strlen(workers[i].models) : 0}, model;
+        while (wire_json_element(&models, &model)) add_model(&table, &workers[i], model);
     }
     cli__table_print(&table, ctx, true);
     cli__table_done(&table);

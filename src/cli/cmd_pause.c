@@ -72,7 +72,7 @@ static int build(const struct order *order, struct buf *ret, struct err *err) {
     const char *job_id;
     wire_command_encode_mode(order->type, order->model, order->reason, ret);
     arena_init(&arena);
-    int rc = cli__command_check((struct cli_slice){ret->data, ret->len}, &arena, &job_id, err);
+    int rc = cli__command_check((struct wire_slice){ret->data, ret->len}, &arena, &job_id, err);
     arena_done(&arena);
     return rc;
 }

@@ -9,6 +9,7 @@
 
 #include "cli_jobs.h"
 #include "penstock/clock.h"
+#include "penstock/uuid.h"
 
 const char cmd_submit_help[] =
     "Usage: penstock submit [FILE...] [OPTIONS]\n"
@@ -78,7 +79,7 @@ static const struct option own_options[] = {{"model", required_argument, NULL, O
 struct document {
     const char *path;
     size_t number; /* in its file, from 1 */
-    struct cli_slice json;
+    struct wire_slice json;
 };
 
 struct submit {
@@ -98,7 +99,7 @@ struct submit {
 /* --- documents -----------------------------------------------------------------------------------------------------
  */
 
-static void add_document(struct submit *sub, const char *path, size_t number, struct cli_slice json) {
+static void add_document(struct submit *sub, const char *path, size_t number, struct wire_slice json) {
     sub->docs = mem_realloc(sub->docs, (sub->doc_count + 1) * sizeof *sub->docs);
     sub->docs[sub->doc_count++] = (struct document){path, number, json};
 }
@@ -109,10 +110,10 @@ static int add_file(struct submit *sub, const char *path, struct err *err) {
         buf_done(&text);
         return -1;
     }
-    struct cli_slice rest = {arena_strndup(&sub->arena, text.data, text.len), text.len}, value;
+    struct wire_slice rest = {arena_strndup(&sub->arena, text.data, text.len), text.len}, value;
     buf_done(&text);
     size_t number = 0;
-    while (cli__json_value(&rest, &value)) add_document(sub, path, ++number, value);
+    while (wire_json_value(&rest, &value)) add_document(sub, path, ++number, value);
     if (number == 0) return err_set(err, ERR_USAGE, "%s holds no JSON document", path);
     return 0;
 }
@@ -120,7 +121,7 @@ static int add_file(struct submit *sub, const char *path, struct err *err) {
 static int add_documents(struct submit *sub, char *const *paths, size_t count, struct err *err) {
     for (size_t i = 0; i < count; i++)
         if (add_file(sub, paths[i], err) != 0) return -1;
-    if (count == 0) add_document(sub, "the options", 1, (struct cli_slice){"{}", 2});
+    if (count == 0) add_document(sub, "the options", 1, (struct wire_slice){"{}", 2});
     sub->total = sub->doc_count * (size_t)sub->repeat;
     sub->ids = mem_calloc(sub->total, sizeof *sub->ids);
     sub->acked = mem_calloc(sub->total, sizeof *sub->acked);
@@ -132,12 +133,12 @@ static int add_documents(struct submit *sub, char *const *paths, size_t count, s
 
 /* The id that command `index` gets from us, or NULL where its document's own is to stay. */
 static int choose_id(struct submit *sub, size_t index, const char **ret, struct err *err) {
-    struct cli_slice own, doc = sub->docs[index / (size_t)sub->repeat].json;
-    bool has_own = cli__json_member(doc, "job_id", &own);
+    struct wire_slice own, doc = sub->docs[index / (size_t)sub->repeat].json;
+    bool has_own = wire_json_member(doc, "job_id", &own);
     bool many = sub->job_id ? sub->total > 1 : sub->repeat > 1;
-    char uuid[CLI_UUID_SIZE];
+    char uuid[UUID_SIZE];
     if (!sub->job_id && !has_own) {
-        if (cli__uuid7(uuid, err) != 0) return -1;
+        if (uuid_v7(uuid, err) != 0) return -1;
         *ret = arena_strdup(&sub->arena, uuid);
     } else if (!many) {
         *ret = sub->job_id;
@@ -145,7 +146,7 @@ static int choose_id(struct submit *sub, size_t index, const char **ret, struct 
         *ret = arena_printf(&sub->arena, "%s-%zu", sub->job_id, index + 1);
     } else {
         struct buf text = {0};
-        cli__json_text(own, &text);
+        wire_json_text(own, &text);
         *ret = arena_printf(&sub->arena, "%s-%zu", text.data, index % (size_t)sub->repeat + 1);
         buf_done(&text);
     }
@@ -188,7 +189,7 @@ static int check_all(struct submit *sub, struct err *err) {
         const char *job_id = NULL;
         arena_reset(&scratch);
         rc = build(sub, i, &out, err);
-        if (rc == 0 && cli__command_check((struct cli_slice){out.data, out.len}, &scratch, &job_id, err) != 0) {
+        if (rc == 0 && cli__command_check((struct wire_slice){out.data, out.len}, &scratch, &job_id, err) != 0) {
             if (!sub->no_check) rc = err_wrap(err, "%s: document %zu", doc->path, doc->number);
         }
         if (rc == 0 && job_id) sub->ids[i] = arena_strdup(&sub->arena, job_id);
@@ -210,7 +211,7 @@ static int send_all(struct submit *sub, struct err *err) {
     for (size_t i = 0; rc == 0 && i < sub->total; i++) {
         rc = build(sub, i, &out, err);
         if (rc == 0)
-            rc = cli__command_send(sub->ctx, &producer, (struct cli_slice){out.data, out.len}, sub->ids[i], i, err);
+            rc = cli__command_send(sub->ctx, &producer, (struct wire_slice){out.data, out.len}, sub->ids[i], i, err);
     }
     if (rc == 0) rc = cli__flush(&producer, ACK_TIMEOUT_MS, err);
     cli__close_producer(&producer);

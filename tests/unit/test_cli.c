@@ -13,10 +13,11 @@
 
 #include "../../src/cli/cli_jobs.h"
 #include "penstock/cli.h"
+#include "penstock/uuid.h"
 
-static struct cli_slice slice(const char *text) { return (struct cli_slice){text, strlen(text)}; }
+static struct wire_slice slice(const char *text) { return (struct wire_slice){text, strlen(text)}; }
 
-static void assert_slice(struct cli_slice got, const char *expected) {
+static void assert_slice(struct wire_slice got, const char *expected) {
     assert_int_equal(got.len, strlen(expected));
     assert_memory_equal(got.at, expected, got.len);
 }
@@ -25,33 +26,33 @@ static void assert_slice(struct cli_slice got, const char *expected) {
  */
 
 static void test_json_documents_are_taken_off_one_by_one(void **state) {
-    struct cli_slice rest = slice(" {\"a\":\"}\"}\n{\"b\":[1,{}]} [] 12 \"x\\\"y\" "), value;
+    struct wire_slice rest = slice(" {\"a\":\"}\"}\n{\"b\":[1,{}]} [] 12 \"x\\\"y\" "), value;
     static const char *const expected[] = {"{\"a\":\"}\"}", "{\"b\":[1,{}]}", "[]", "12", "\"x\\\"y\""};
     for (size_t i = 0; i < 5; i++) {
-        assert_true(cli__json_value(&rest, &value));
+        assert_true(wire_json_value(&rest, &value));
         assert_slice(value, expected[i]);
     }
-    assert_false(cli__json_value(&rest, &value));
+    assert_false(wire_json_value(&rest, &value));
 }
 
 static void test_json_member_is_found_at_the_top_level_only(void **state) {
-    struct cli_slice value, object = slice("{\"x\":{\"id\":1},\"s\":\"id\",\"id\" : [2, 3] ,\"t\":null}");
-    assert_true(cli__json_member(object, "id", &value));
+    struct wire_slice value, object = slice("{\"x\":{\"id\":1},\"s\":\"id\",\"id\" : [2, 3] ,\"t\":null}");
+    assert_true(wire_json_member(object, "id", &value));
     assert_slice(value, "[2, 3]");
-    assert_true(cli__json_member(object, "t", &value));
+    assert_true(wire_json_member(object, "t", &value));
     assert_slice(value, "null");
-    assert_false(cli__json_member(object, "i", &value));
-    assert_false(cli__json_member(slice("[1]"), "id", &value));
+    assert_false(wire_json_member(object, "i", &value));
+    assert_false(wire_json_member(slice("[1]"), "id", &value));
 }
 
 static void test_json_elements_may_be_arrays_themselves(void **state) {
-    struct cli_slice array = slice("[[1,2], [3] ,4]"), value;
+    struct wire_slice array = slice("[[1,2], [3] ,4]"), value;
     static const char *const expected[] = {"[1,2]", "[3]", "4"};
     for (size_t i = 0; i < 3; i++) {
-        assert_true(cli__json_element(&array, &value));
+        assert_true(wire_json_element(&array, &value));
         assert_slice(value, expected[i]);
     }
-    assert_false(cli__json_element(&array, &value));
+    assert_false(wire_json_element(&array, &value));
 }
 
 /* Copies each text to the heap, so that the address sanitizer sees a read beyond it. */
@@ -64,11 +65,11 @@ static void test_broken_json_ends_without_reading_beyond_it(void **state) {
         char *copy = malloc(len);
         assert_non_null(copy);
         memcpy(copy, texts[i], len);
-        struct cli_slice rest = {copy, len}, value;
-        cli__json_member(rest, "a", &value);
-        struct cli_slice array = rest;
-        for (size_t steps = 0; cli__json_element(&array, &value); steps++) assert_true(steps < len);
-        for (size_t steps = 0; cli__json_value(&rest, &value); steps++) assert_true(value.len > 0 && steps < len);
+        struct wire_slice rest = {copy, len}, value;
+        wire_json_member(rest, "a", &value);
+        struct wire_slice array = rest;
+        for (size_t steps = 0; wire_json_element(&array, &value); steps++) assert_true(steps < len);
+        for (size_t steps = 0; wire_json_value(&rest, &value); steps++) assert_true(value.len > 0 && steps < len);
         free(copy);
     }
 }
@@ -77,10 +78,10 @@ static void test_broken_json_ends_without_reading_beyond_it(void **state) {
  */
 
 static void test_uuids_are_version_7_valid_job_ids_and_sorted_as_made(void **state) {
-    char last[CLI_UUID_SIZE] = "", id[CLI_UUID_SIZE];
+    char last[UUID_SIZE] = "", id[UUID_SIZE];
     struct err err;
     for (int i = 0; i < 20000; i++) { /* more than the counter holds within a millisecond */
-        assert_int_equal(cli__uuid7(id, &err), 0);
+        assert_int_equal(uuid_v7(id, &err), 0);
         assert_int_equal(strlen(id), 36);
         assert_int_equal(id[14], '7');
         assert_non_null(strchr("89ab", id[19]));

@@ -49,13 +49,13 @@ class Architecture(unittest.TestCase):
 class Protocol(unittest.TestCase):
     def test_errors_are_those_of_the_table_in_err_h(self):
         text = (ROOT / "include/penstock/err.h").read_text().replace("\\\n", " ")
-        row = r'X\(ERR_\w+, "(\w+)", (\w+), (true|false), *((?:"(?:[^"\\]|\\.)*"\s*)+)\)'
+        row = r'X\(ERR_\w+, "(\w+)", (\w+), (true|false), (\d+), *((?:"(?:[^"\\]|\\.)*"\s*)+)\)'
         table = []
-        for word, err_class, retryable, hint in re.findall(row, text):
+        for word, err_class, retryable, status, hint in re.findall(row, text):
             hint = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', hint)).replace('\\"', '"')
-            table.append([word, err_class.lower(), "yes" if retryable == "true" else "no", hint])
+            table.append([word, err_class.lower(), "yes" if retryable == "true" else "no", status, hint])
         self.assertGreater(len(table), 30)
-        documented = [[code(r[0]), *r[1:4]] for r in rows_under(ROOT / "docs/protocol.md", "Errors")]
+        documented = [[code(r[0]), *r[1:5]] for r in rows_under(ROOT / "docs/protocol.md", "Errors")]
         self.assertEqual(documented, table)
 
     def test_transitions_are_those_of_job_c(self):

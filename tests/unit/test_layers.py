@@ -17,19 +17,19 @@ ORDER = ["base", "config", "artifact", "job", "wire", "bus", "store", "ingest", 
 # Headers that are not called after their module. executor.h is the plug-in ABI: types and tensor.h alone, no code, which
 # wire fills and onnx implements; so it stands with base's headers. A test below holds it to that.
 MODULE_OF = {
-    **dict.fromkeys(["err", "clock", "log", "mem", "buf", "loop", "tensor", "nearest", "executor", "beneath"], "base"),
-    "wire_config": "wire", "bus_kafka": "bus", "store_view": "store", "store_outbox": "store", "store_policy": "store", "store_watch": "store", "registry": "executor", "worker_models": "worker", "onnx_report": "onnx", "onnx_backend": "onnx",
+    **dict.fromkeys(["err", "clock", "log", "mem", "buf", "loop", "tensor", "nearest", "executor", "beneath", "uuid", "sha256"], "base"),
+    "wire_config": "wire", "wire_json": "wire", "bus_kafka": "bus", "store_view": "store", "store_outbox": "store", "store_policy": "store", "store_watch": "store", "registry": "executor", "worker_models": "worker", "onnx_report": "onnx", "onnx_backend": "onnx",
 }
 
 # Library headers and the one folder that may see them.
 LIBRARIES = {
     r"librdkafka/|rdkafka\.h": "src/bus/", r"hiredis": "src/store/", r"jansson": "src/wire/", r"ini\.h": "src/config/",
-    r"cuda|cublas|nvrtc|cudnn": "src/onnx/cuda/", r"cblas|openblas|lapack": "src/onnx/", r"microhttpd": "src/http/", r"openssl/": "src/artifact/",
+    r"cuda|cublas|nvrtc|cudnn": "src/onnx/cuda/", r"cblas|openblas|lapack": "src/onnx/", r"microhttpd": "src/http/", r"openssl/": "src/base/",
 }
 
 # What the object files of a module may export besides <module>_ and <module>__.
 PREFIXES = {
-    "base": ["err_", "clock_", "log_", "mem_", "arena_", "buf_", "loop_", "tensor_", "datatype_", "nearest_", "beneath_"],
+    "base": ["err_", "clock_", "log_", "mem_", "arena_", "buf_", "loop_", "tensor_", "datatype_", "nearest_", "beneath_", "uuid_", "sha256_"],
     "bus": ["call_once", "cnd_", "mtx_", "thrd_"],  # kafka_tsan.c stands in for the C library's threads, in ThreadSanitizer builds alone
     "executor": ["registry_", "penstock_executor"],
     "cli": ["cmd_"],
