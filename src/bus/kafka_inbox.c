@@ -1,10 +1,12 @@
 /* From librdkafka's queue to a bus_batch, without copying a message.
  *
- * rd_kafka_consume_batch_queue waits for the whole batch or the whole timeout, whichever comes first: with a long
- * timeout a lone message would be held back, with a short one an idle consumer would spin. So there are two calls: one
- * for the first message with the caller's patience, one for the rest with GATHER_MS. A batch owns its
- * rd_kafka_message_t; bus_msg and the headers point into them and stand in the batch's arena. Messages must be gone
- * before the handle that they came from.
+ * Messages are taken one a call, first with the caller's patience, then for GATHER_MS. Never several in one call: in
+ * each rebalance librdkafka pauses what a member keeps, remembers where the application stands, and drops the older
+ * messages of the call that is under way. Up to 2.0 those count as handed over by then, so reading goes on behind them:
+ * they are lost, without a word (its pull request 4208 mends that). What was returned cannot be dropped any more.
+ *
+ * A batch owns its rd_kafka_message_t; bus_msg and the headers point into them and stand in the batch's arena. Messages
+ * must be gone before the handle that they came from.
  *
  * Errors travel in the same queue. One that arrives behind messages must not swallow them, librdkafka will not give
  * them again: the messages are returned, and the error is kept for the next poll. A FATAL one stays: its partition
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 
 #include "bus_internal.h"
+#include "penstock/clock.h"
 #include "penstock/mem.h"
 
 /* Long enough for the fetcher to hand over what one more fetch brought, short beside a command's way of some 10 ms. */
@@ -62,17 +65,23 @@ static void fill(struct arena *arena, const rd_kafka_message_t *raw, struct bus_
     copy_headers(arena, raw, msg);
 }
 
-static size_t take(rd_kafka_queue_t *queue, int timeout_ms, rd_kafka_message_t **raw, size_t max) {
-    ssize_t n = rd_kafka_consume_batch_queue(queue, timeout_ms, raw, max);
-    return n > 0 ? (size_t)n : 0;
+static bool take(rd_kafka_queue_t *queue, int64_t timeout_ms, rd_kafka_message_t **ret) {
+    return rd_kafka_consume_batch_queue(queue, timeout_ms > 0 ? (int)timeout_ms : 0, ret, 1) == 1;
+}
+
+static size_t take_all(rd_kafka_queue_t *queue, int timeout_ms, rd_kafka_message_t **raw, size_t max) {
+    if (!take(queue, timeout_ms, &raw[0])) return 0;
+    size_t count = 1;
+    int64_t deadline_ms = clock_mono_ms(&clock_system) + GATHER_MS;
+    while (count < max && take(queue, deadline_ms - clock_mono_ms(&clock_system), &raw[count])) count++;
+    return count;
 }
 
 /* Waits for a first message, then a moment for more. Returns how many messages stand in `msgs` (in the batch's arena).
  */
 static size_t gather(struct bus__inbox *inbox, struct batch *batch, size_t max, int timeout_ms, bus__event_fn *on_event,
                      void *self, struct bus_msg **ret_msgs) {
-    batch->raw_count = take(inbox->queue, timeout_ms, batch->raw, 1);
-    if (batch->raw_count == 1 && max > 1) batch->raw_count += take(inbox->queue, GATHER_MS, batch->raw + 1, max - 1);
+    batch->raw_count = take_all(inbox->queue, timeout_ms, batch->raw, max);
     struct bus_msg *msgs = arena_alloc(&batch->arena, batch->raw_count * sizeof *msgs);
     size_t count = 0;
     for (size_t i = 0; i < batch->raw_count; i++) {

@@ -1,6 +1,6 @@
 /* The bus on a real Apache Kafka: the shared cases, and what the mock cluster cannot show: a log whose start was cut
  * off under the reader's position, a topic that is not there, a message that is refused, a broker that is killed and
- * comes back. */
+ * comes back, rebalances that take no time. */
 #include "bus_cases.h"
 
 #include <librdkafka/rdkafka.h>
@@ -156,6 +156,57 @@ static void test_broker_that_was_killed_is_a_retry_and_reading_goes_on_when_it_i
     bus_consumer_free(con);
 }
 
+/* --- rebalances ----------------------------------------------------------------------------------------------------
+ */
+
+/* Others join and leave in turn; before the mistake was mended, a handful of these rebalances was enough. */
+#define KEEP_ROUNDS   9
+#define KEEP_ROUND_MS 600
+
+static void ignore_delivery(void *self, uint64_t tag, const struct err *err) {}
+
+/* Reads the topic while it is being written: nothing that stands in it may be skipped. */
+static void take_next(struct bus_consumer *con, struct bus_producer *prod, int64_t *next) {
+    struct bus_out msg = {"keep", 0, "k", 1, "v", 1, NULL, 0, 0};
+    struct bus_batch batch = {0};
+    struct err err;
+    for (int i = 0; i < 3; i++) assert_int_equal(bus_produce(prod, &msg, &err), 0);
+    if (bus_producer_poll(prod, 0, &err) != 0 || bus_poll(con, 1000, 20, &batch, &err) != 0) fail_msg("%s", err.msg);
+    for (size_t i = 0; i < batch.count; i++) {
+        int64_t offset = batch.msgs[i].offset;
+        if (offset > *next) fail_msg("skipped: offsets %lld to %lld", (long long)*next, (long long)offset - 1);
+        if (offset == *next) ++*next;
+    }
+    bus_batch_release(&batch);
+}
+
+/* For the time of a rebalance librdkafka pauses what a member keeps: see kafka_inbox.c. */
+static void test_regression_1_member_skips_nothing_while_others_join_and_leave(void **state) {
+    struct bus_property props[] = {{"bootstrap.servers", test_kafka_bootstrap(kafka)}, {"linger.ms", "0"}};
+    struct bus_kafka_config cfg = {.props = props, .prop_count = 2};
+    struct bus_producer *prod;
+    struct err err;
+    if (bus_kafka_producer(&cfg, ignore_delivery, NULL, &prod, &err) != 0) fail_msg("%s", err.msg);
+    struct bus_cases_group group = {0}, others = {0};
+    struct bus_consumer *con = bus_cases_join(&group, "keep-group", "keep"), *other = NULL;
+    int64_t *next = &group.start; /* should it lose the partition after all, it is asked, and goes on from there */
+    while (*next == 0) take_next(con, prod, next);
+    for (int round = 0; round < KEEP_ROUNDS; round++) {
+        int64_t until_ms = test_mono_ms() + KEEP_ROUND_MS;
+        while (test_mono_ms() < until_ms) {
+            struct bus_batch none = {0};
+            if (other && bus_poll(other, 1, 0, &none, &err) != 0) fail_msg("%s", err.msg);
+            assert_int_equal(none.count, 0); /* the partition stays where it is */
+            take_next(con, prod, next);
+        }
+        bus_consumer_free(other);
+        other = other ? NULL : bus_cases_join(&others, "keep-group", "keep");
+    }
+    bus_consumer_free(other);
+    bus_consumer_free(con);
+    bus_producer_free(prod);
+}
+
 static void test_topic_that_does_not_exist_is_a_retry_that_names_it(void **state) {
     struct bus_kafka_config cfg = bus_cases_config();
     struct bus_consumer *con;
@@ -170,6 +221,7 @@ int main(void) {
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_commands_deleted_before_they_were_read_are_an_error_with_their_range),
         cmocka_unit_test(test_position_beyond_the_end_of_the_log_is_an_error),
+        cmocka_unit_test(test_regression_1_member_skips_nothing_while_others_join_and_leave),
         cmocka_unit_test(test_topic_that_does_not_exist_is_a_retry_that_names_it),
         cmocka_unit_test(test_message_that_the_broker_refuses_is_delivered_as_too_large),
         cmocka_unit_test(test_producer_that_must_not_leave_gaps_ends_at_a_refused_message),

@@ -23,7 +23,7 @@ const struct bus_topic bus_cases_topics[] = {
     {"pause", 2, 1, NULL, NULL},  {"from-0", 3, 1, NULL, NULL},     {"from-end", 2, 1, NULL, NULL},
     {"murmur", 7, 1, NULL, NULL}, {"lone", 1, 1, NULL, NULL},       {"commit", 1, 1, NULL, NULL},
     {"batch", 1, 1, NULL, NULL},  {"large", 1, 1, NULL, "2097152"}, {"cut", 1, 1, NULL, NULL},
-    {"away", 1, 1, NULL, NULL},
+    {"away", 1, 1, NULL, NULL},   {"keep", 1, 1, NULL, NULL},
 };
 const size_t bus_cases_topic_count = sizeof bus_cases_topics / sizeof *bus_cases_topics;
 
