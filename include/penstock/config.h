@@ -6,6 +6,8 @@
  * section [kafka] passes librdkafka properties through (environment: PENSTOCK_KAFKA_BOOTSTRAP_SERVERS =
  * kafka.bootstrap.servers).
  *
+ * A secret NAME (a password, a token) may be given as NAME_file = PATH in its place, wherever it may be given.
+ *
  *     struct config *cfg;
  *     if (config_load(path, overrides, override_count, &cfg, &err) != 0) ...
  *     int64_t lease_ms = config_int(cfg, "worker.lease_ms");
@@ -27,6 +29,9 @@ struct config;
 int config_load(const char *path, const char *const *overrides, size_t override_count, struct config **ret,
                 struct err *err) MUSTCHECK;
 void config_free(struct config *cfg);
+
+/* What is in force but should be looked at: secrets that others may read. A line each; they live as long as cfg. */
+const char *const *config_warnings(const struct config *cfg, size_t *ret_count);
 
 /* Typed access; a name that the table does not have, or of another type, is a bug and aborts. Strings live as long as
  * cfg; an empty string means "not set". Durations are int, in the unit that the name ends in. */

@@ -2,12 +2,11 @@
  *
  * Each writing call is one EVALSHA of a Lua script in src/store/lua/ that takes a whole batch: it checks the from-state
  * and the fencing token of every job, writes the records, bumps the per-job seq, moves the indexes and appends ONE
- * outbox entry for the whole batch. It happens entirely or not at all. There is no fall-back to EVAL: the scripts' text
- * contains the store epoch, so a Redis that was restarted answers NOSCRIPT, and that is the fence
- * (docs/architecture.md).
+ * outbox entry for the whole batch. It happens entirely or not at all. There is no fall-back to EVAL: the scripts'
+ * text contains the store epoch, so a restarted Redis answers NOSCRIPT: the fence (docs/architecture.md).
  *
  *     struct store *st;
- *     if (store_open(&cfg, &st, &err) != 0) ...
+ *     if (store_open(&cfg, &st, &err) != 0) ...    // connects on first use
  *     if (store_claim(st, &want, &arena, &batch, &err) != 0) ...
  *
  * Errors: RETRY store_unavailable (not reachable; the outcome of the call is unknown, and every script is safe to
@@ -26,20 +25,21 @@
 struct store;
 
 struct store_config {
-    const char *url;                                /* redis://[user[:password]@]host[:port][/db] or unix:///path */
-    const char *prefix;                             /* "penstock:" */
-    int timeout_ms;                                 /* of connecting and of one call */
-    int64_t retention_ms;                           /* of terminal jobs; 0 = for ever */
-    int64_t retention_by_state_ms[JOB_STATE_COUNT]; /* 0: as retention_ms */
-    int64_t tombstone_ms;                           /* how long a cancel waits for its create */
+    const char *url;      /* redis://[user[:password]@]host[:port][/db], rediss:// for TLS, or unix:///path */
+    const char *password; /* in the place of the URL's; NULL or "": that one */
+    const char *tls_ca_file, *tls_cert_file, *tls_key_file; /* PEM; NULL or "": the system's authorities, none, none */
+    const char *prefix;                                     /* "penstock:" */
+    int timeout_ms;                                         /* of connecting and of one call */
+    int64_t retention_ms;                                   /* of terminal jobs; 0 = for ever */
+    int64_t retention_by_state_ms[JOB_STATE_COUNT];         /* 0: as retention_ms */
+    int64_t tombstone_ms;                                   /* how long a cancel waits for its create */
     bool may_recover; /* a control process: it initialises an empty store and, after a Redis restart, bumps the epoch */
     int max_crashes;  /* a job whose workers died this often fails as worker_lost */
     bool allow_unfit; /* tests only: skip the check of maxmemory-policy */
 };
 
-int store_open(const struct store_config *cfg, struct store **ret,
-               struct err *err) MUSTCHECK; /* connects on first use */
-void store_free(struct store *st);         /* safe on NULL */
+int store_open(const struct store_config *cfg, struct store **ret, struct err *err) MUSTCHECK;
+void store_free(struct store *st); /* safe on NULL */
 
 /* Makes the scripts callable; calls do it by themselves when needed. A process that may not recover waits (RETRY
  * store_fenced) until one that may has opened the store. */

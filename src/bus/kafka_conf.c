@@ -8,10 +8,13 @@
  * reset policy other than "error" skip commands silently; read_uncommitted shows events of aborted transactions;
  * another assignor cannot move partitions without stopping the whole group; another partitioner sends a job's cancel to
  * another partition than its create, where it may overtake it. */
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "bus_internal.h"
+#include "penstock/mem.h"
+#include "penstock/nearest.h"
 
 static const struct {
     const char *name, *why;
@@ -26,7 +29,7 @@ static const struct {
     {"auto.offset.reset", "commands deleted before they were read must be an error"},
     {"partition.assignment.strategy", "partitions must move without stopping the whole group"},
     {"partitioner", "all messages of a job must go to the partition that other clients choose"},
-    {"group.id", "set kafka.group in its place"},
+    {"group.id", "set bus.group in its place"},
     {"group.instance.id", "Penstock decides about static membership"},
     {"transactional.id", "Penstock decides about transactions"},
     {"test.mock.num.brokers", "`penstock dev` runs a mock cluster"},
@@ -64,6 +67,40 @@ static const char *locked_because(const char *name) {
     return NULL;
 }
 
+/* rd_kafka_conf_dump leaves out what has no value, which is most of what security needs. */
+static const char *const unset_names[] = {
+    "sasl.username",
+    "sasl.password",
+    "sasl.mechanisms",
+    "sasl.kerberos.principal",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.cipher.suites",
+    "client.rack",
+};
+
+static int refuse_unknown(const rd_kafka_conf_t *conf, const char *name, struct err *err) {
+    size_t known, extra = sizeof unset_names / sizeof *unset_names, count = 0;
+    const char **dump = rd_kafka_conf_dump((rd_kafka_conf_t *)conf, &known); /* name, value, name, value ... */
+    const char **names = mem_calloc(known / 2 + extra, sizeof *names);
+    for (size_t i = 0; i < known; i += 2) names[count++] = dump[i];
+    for (size_t i = 0; i < extra; i++) names[count++] = unset_names[i];
+    const char *meant = nearest_word(name, names, count);
+    int rc =
+        meant ? err_set(err, ERR_CONFIG, "kafka.%s: librdkafka has no such property; did you mean '%s'?", name, meant)
+              : err_set(err, ERR_CONFIG, "kafka.%s: librdkafka has no such property", name);
+    free(names);
+    rd_kafka_conf_dump_free(dump, known);
+    return rc;
+}
+
 void bus__conf_set(rd_kafka_conf_t *conf, const char *name, const char *value) {
     char why[256];
     BUG_ON(rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK);
@@ -82,7 +119,12 @@ int bus__conf_new(const struct bus_kafka_config *cfg, rd_kafka_conf_t **ret, str
             err_set(err, ERR_CONFIG, "kafka.%s cannot be set: %s", prop->name, reason);
             goto fail;
         }
-        if (rd_kafka_conf_set(conf, prop->name, prop->value, why, sizeof why) != RD_KAFKA_CONF_OK) {
+        rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, prop->name, prop->value, why, sizeof why);
+        if (result == RD_KAFKA_CONF_UNKNOWN) {
+            refuse_unknown(conf, prop->name, err);
+            goto fail;
+        }
+        if (result != RD_KAFKA_CONF_OK) {
             err_set(err, ERR_CONFIG, "kafka.%s: %s", prop->name, why);
             goto fail;
         }

@@ -22,6 +22,10 @@ void cli__store_config(const struct cli_context *ctx, struct store_config *ret) 
     const struct config *cfg = ctx->cfg;
     *ret = (struct store_config){
         .url = config_string(cfg, "store.url"),
+        .password = config_string(cfg, "store.password"),
+        .tls_ca_file = config_string(cfg, "store.tls_ca_file"),
+        .tls_cert_file = config_string(cfg, "store.tls_cert_file"),
+        .tls_key_file = config_string(cfg, "store.tls_key_file"),
         .prefix = config_string(cfg, "store.prefix"),
         .timeout_ms = (int)config_int(cfg, "store.timeout_ms"),
         .retention_ms = config_int(cfg, "store.retention_ms"),

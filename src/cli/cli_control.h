@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "cli_jobs.h"
+#include "penstock/store_policy.h"
 
 /* --- control.c -----------------------------------------------------------------------------------------------------
  */
@@ -22,6 +23,10 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
 /* Watches the workers until a stop is requested or a role has failed; then stops in the order that loses nothing: no
  * new commands, workers finish, the outbox is published. Frees `control`. -1 with the error of the role that failed. */
 int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) MUSTCHECK;
+
+/* limits.running_by_tenant, read: "name=8 other=2". Lives in the arena. */
+int cli__tenant_limits(const struct config *cfg, struct arena *arena, struct store_limit **ret, size_t *ret_count,
+                       struct err *err) MUSTCHECK;
 
 /* SIGINT and SIGTERM request a stop. A second one, or SIGQUIT, ends the process at once; where `may_hurry`, it asks for
  * haste (cli__hurries), and the one after it ends the process. SIGPIPE is ignored. */
@@ -46,6 +51,12 @@ void cli__supervisor_free(struct cli_supervisor *supervisor);
 
 /* Starts a program in a process group of its own that gets `death_signal` when we die. -1 with *err. */
 int cli__spawn(const char *path, const char *const argv[], int death_signal, pid_t *ret_pid, struct err *err) MUSTCHECK;
+
+/* --- config_check.c ------------------------------------------------------------------------------------------------
+ */
+
+/* Prints whatever is wrong with ctx->cfg; returns the exit code. connect: asks Redis and Kafka, too. */
+int cli__config_check(struct cli_context *ctx, bool connect);
 
 /* Sleeps, stop request or not. */
 void cli__pause_ms(int ms);

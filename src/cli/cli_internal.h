@@ -62,6 +62,9 @@ void cli__override(struct cli_context *ctx, const char *override);
 /* Loads the configuration and sets the log up. 0, or -1 with the error printed and ctx->exit_code set. */
 int cli__begin(struct cli_context *ctx) MUSTCHECK;
 
+/* What the configuration's author should look at; for server processes, whose log somebody reads. */
+void cli__log_warnings(const struct cli_context *ctx);
+
 /* Reads the whole number of option `name`; -1 with the usage error printed. */
 int cli__parse_int(struct cli_context *ctx, const char *name, const char *text, int64_t min, int64_t max,
                    int64_t *ret) MUSTCHECK;

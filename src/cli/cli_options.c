@@ -114,6 +114,12 @@ int cli__begin(struct cli_context *ctx) {
     return 0;
 }
 
+void cli__log_warnings(const struct cli_context *ctx) {
+    size_t count;
+    const char *const *warnings = config_warnings(ctx->cfg, &count);
+    for (size_t i = 0; i < count; i++) log_warn("config", "%s", warnings[i]);
+}
+
 int cli__parse_int(struct cli_context *ctx, const char *name, const char *text, int64_t min, int64_t max,
                    int64_t *ret) {
     char *end;

@@ -1,37 +1,35 @@
 /* penstock config: the effective settings, their check, and the reference page. */
-#include "cli_jobs.h"
+#include "cli_control.h"
 
-const char cmd_config_help[] = "Usage: penstock config [--check | --markdown] [OPTIONS]\n"
-                               "\n"
-                               "Prints the effective settings as INI, each with its source; secrets are masked.\n"
-                               "\n"
-                               "  --check      only check them, the Kafka properties included\n"
-                               "  --markdown   print docs/configuration.md\n"
-                               "\n"
-                               "Examples:\n"
-                               "  penstock config -c /etc/penstock/penstock.ini --check\n"
-                               "  penstock config --json -s worker.count=4\n";
+const char cmd_config_help[] =
+    "Usage: penstock config [--check [--connect] | --markdown] [OPTIONS]\n"
+    "\n"
+    "Prints the effective settings as INI, each with its source; secrets are masked.\n"
+    "\n"
+    "  --check      only check them: Kafka properties, files and folders, the model repository;\n"
+    "               tells all that is wrong, connects to nothing\n"
+    "  --connect    with --check: ask Redis and Kafka, too\n"
+    "  --markdown   print docs/configuration.md\n"
+    "\n"
+    "Examples:\n"
+    "  penstock config -c /etc/penstock/penstock.ini --check\n"
+    "  penstock config --json -s worker.count=4\n";
 
-enum { OPT_CHECK = CLI_OPT_OWN, OPT_MARKDOWN };
-
-static int check(struct cli_context *ctx) {
-    struct bus_kafka_config kafka;
-    struct err err;
-    cli__kafka_config(ctx, &kafka);
-    if (bus_kafka_check_props(&kafka, &err) != 0) return cli__fail(ctx, &err);
-    if (!ctx->quiet)
-        fprintf(stderr, "the configuration is valid (%s)\n", ctx->config_path ? ctx->config_path : "no file");
-    return CLI_OK;
-}
+enum { OPT_CHECK = CLI_OPT_OWN, OPT_CONNECT, OPT_MARKDOWN };
 
 int cmd_config(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {
-        {"check", no_argument, NULL, OPT_CHECK}, {"markdown", no_argument, NULL, OPT_MARKDOWN}, {0}};
-    bool do_check = false, do_markdown = false;
+    static const struct option own[] = {{"check", no_argument, NULL, OPT_CHECK},
+                                        {"connect", no_argument, NULL, OPT_CONNECT},
+                                        {"markdown", no_argument, NULL, OPT_MARKDOWN},
+                                        {0}};
+    bool do_check = false, do_connect = false, do_markdown = false;
     int opt;
     while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
         case OPT_CHECK:
             do_check = true;
+            break;
+        case OPT_CONNECT:
+            do_connect = true;
             break;
         case OPT_MARKDOWN:
             do_markdown = true;
@@ -40,12 +38,13 @@ int cmd_config(struct cli_context *ctx, int argc, char **argv) {
             return ctx->exit_code;
         }
     if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
+    if (do_connect && !do_check) return cli__usage(ctx, "--connect belongs to --check");
     if (do_markdown) {
         config_print_markdown(stdout);
         return CLI_OK;
     }
     if (cli__begin(ctx) != 0) return ctx->exit_code;
-    if (do_check) return check(ctx);
+    if (do_check) return cli__config_check(ctx, do_connect);
     if (ctx->json)
         config_print_json(ctx->cfg, stdout);
     else

@@ -200,6 +200,10 @@ static int reload_config(struct dev *dev, struct arena *arena, struct err *err) 
     const char *extra[] = {
         arena_printf(arena, "kafka.bootstrap.servers=%s", bus_mock_bootstrap(dev->mock)),
         arena_printf(arena, "store.url=redis://127.0.0.1:%d", dev->redis_port),
+        "store.password=", /* of another Redis */
+        "store.tls_ca_file=",
+        "store.tls_cert_file=",
+        "store.tls_key_file=",
         "bus.create_topics=false",
         "worker.shutdown=immediate", /* what runs ends for nobody: all of it goes with the instance */
         arena_printf(arena, "models.repository=%s",
@@ -286,6 +290,7 @@ int cmd_dev(struct cli_context *ctx, int argc, char **argv) {
     }
     if (optind < argc) return cli__usage(ctx, "dev takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
+    cli__log_warnings(ctx);
     cli__handle_signals(true);
     arena_init(&arena);
     dev.redis_port = (int)port;

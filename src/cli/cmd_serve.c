@@ -33,6 +33,7 @@ int cmd_serve(struct cli_context *ctx, int argc, char **argv) {
     }
     if (optind < argc) return cli__usage(ctx, "serve takes no arguments, but got '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
+    cli__log_warnings(ctx);
     cli__handle_signals(true);
     int count = workers ? (int)config_int(ctx->cfg, "worker.count") : 0;
     if (cli__control_start(ctx, count, &control, &err) != 0 || cli__control_run(control, NULL, NULL, &err) != 0)

@@ -215,6 +215,7 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
     if (!job_id_is_valid(id, strlen(id)) || strlen(id) > 64)
         return cli__usage(ctx, "--id: 1 to 64 of the characters A-Z a-z 0-9 . _ : -");
     if (cli__begin(ctx) != 0) return ctx->exit_code;
+    cli__log_warnings(ctx);
     cli__handle_signals(true);
     const char *plugin_dir = config_string(ctx->cfg, "worker.plugin_dir");
     struct worker_model_options options = {

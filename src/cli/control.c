@@ -428,9 +428,9 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
 /* --- the policy in the store ---------------------------------------------------------------------------------------
  */
 
-/* "name=8 other=2" */
-static int read_limits(const char *text, struct arena *arena, struct store_limit **ret, size_t *ret_count,
+int cli__tenant_limits(const struct config *cfg, struct arena *arena, struct store_limit **ret, size_t *ret_count,
                        struct err *err) {
+    const char *text = config_string(cfg, "limits.running_by_tenant");
     size_t count = 0;
     for (const char *c = text; *c; c++) count += *c == '=';
     *ret = arena_alloc(arena, (count + 1) * sizeof **ret);
@@ -459,7 +459,7 @@ static int write_policy(struct cli_control *control, bool only_if_lost, struct e
     };
     struct arena arena;
     arena_init(&arena);
-    int rc = read_limits(config_string(cfg, "limits.running_by_tenant"), &arena, &tenants, &policy.tenant_count, err);
+    int rc = cli__tenant_limits(cfg, &arena, &tenants, &policy.tenant_count, err);
     if (rc != 0) goto out;
     models = arena_alloc(&arena, (control->models.count + 1) * sizeof *models);
     for (size_t i = 0; i < control->models.count; i++) {

@@ -105,8 +105,29 @@ static int set_kafka(struct config *cfg, const char *name, const char *value, co
     return 0;
 }
 
+/* NAME_file = path: NAME gets what stands in the file. Where it came from names both places. */
+static int set_from_file(struct config *cfg, const char *name, const char *file_name, const char *path,
+                         const char *source, bool in_file, struct err *err) {
+    struct buf what = {0}, secret = {0}, origin = {0};
+    buf_printf(&what, "%s: %s", source, file_name);
+    buf_printf(&origin, "%s (%s)", path, source);
+    int rc = config__read_secret(cfg, path, what.data, &secret, err);
+    if (rc == 0) rc = config__set(cfg, name, secret.data, origin.data, in_file, err);
+    if (secret.data) explicit_bzero(secret.data, secret.len);
+    buf_done(&what);
+    buf_done(&secret);
+    buf_done(&origin);
+    return rc;
+}
+
 int config__set(struct config *cfg, const char *name, const char *value, const char *source, bool in_file,
                 struct err *err) {
+    char *secret = config__secret_of_file_name(name);
+    if (secret) {
+        int rc = set_from_file(cfg, secret, name, value, source, in_file, err);
+        free(secret);
+        return rc;
+    }
     size_t prefix_len = strlen(CONFIG_KAFKA_PREFIX);
     if (strncmp(name, CONFIG_KAFKA_PREFIX, prefix_len) == 0)
         return set_kafka(cfg, name + prefix_len, value, source, in_file, err);
@@ -187,6 +208,8 @@ void config_free(struct config *cfg) {
         free_value(&cfg->kafka_values[i]);
         free(cfg->kafka_names[i]);
     }
+    for (size_t i = 0; i < cfg->warning_count; i++) free(cfg->warnings[i]);
+    free(cfg->warnings);
     free(cfg->values);
     free(cfg->kafka);
     free(cfg->kafka_values);
@@ -211,4 +234,9 @@ const char *config_string(const struct config *cfg, const char *name) {
 const struct config_property *config_kafka_properties(const struct config *cfg, size_t *ret_count) {
     *ret_count = cfg->kafka_count;
     return cfg->kafka;
+}
+
+const char *const *config_warnings(const struct config *cfg, size_t *ret_count) {
+    *ret_count = cfg->warning_count;
+    return (const char *const *)cfg->warnings;
 }

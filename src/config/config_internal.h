@@ -14,6 +14,7 @@ struct config_setting {
     int64_t min, max;    /* of CONFIG_INT */
     const char *choices; /* of CONFIG_CHOICE: "a|b|c" */
     bool is_url;         /* a password in it is masked when printed */
+    bool is_secret;      /* never printed; may be given as NAME_file */
     const char *doc;
 };
 extern const struct config_setting config__table[];
@@ -47,6 +48,8 @@ struct config {
     struct config_value *kafka_values; /* beside kafka[i]: text = kafka[i].value, and the source */
     char **kafka_names;
     size_t kafka_count;
+    char **warnings;
+    size_t warning_count;
 };
 
 #define CONFIG_KAFKA_PREFIX "kafka."
@@ -63,7 +66,18 @@ int config__read_environment(struct config *cfg, struct err *err) MUSTCHECK;
 /* Writes the environment's name for a setting ("PENSTOCK_BUS_GROUP") into ret. */
 void config__environment_name(const char *name, char *ret, size_t ret_size);
 
+/* --- secret.c ------------------------------------------------------------------------------------------------------
+ */
+
+bool config__is_secret(const char *name);
+/* "store.password" for "store.password_file", NULL where that is no secret's file. Owns: caller frees. */
+char *config__secret_of_file_name(const char *name);
+/* Reads the secret in `path`; `what` begins the message of an error. The end of its last line is no part of it. */
+int config__read_secret(struct config *cfg, const char *path, const char *what, struct buf *ret,
+                        struct err *err) MUSTCHECK;
+void config__warn(struct config *cfg, char *text_take);
+
 /* The value as it may be shown: secrets replaced by "***". */
-void config__masked(const char *name, bool is_url, const char *value, struct buf *out);
+void config__masked(const char *name, const char *value, struct buf *out);
 
 #endif

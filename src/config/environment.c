@@ -1,7 +1,8 @@
 /* The environment: PENSTOCK_<SECTION>_<KEY> for a setting of the table, PENSTOCK_KAFKA_<PROPERTY> for the pass-through
  * section. A name that begins with PENSTOCK_ and means nothing is refused: a setting with a typing slip that is
  * silently ignored costs an evening. An underscore in a Kafka property's environment name stands for a dot; no property
- * of librdkafka that can be set as text has an underscore in its own name. */
+ * of librdkafka that can be set as text has an underscore in its own name, nor ends in ".file": _FILE at the end is
+ * that of a secret's file. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #define PREFIX         "PENSTOCK_"
 #define KAFKA_PREFIX   "PENSTOCK_KAFKA_"
+#define FILE_SUFFIX    "_FILE"
 #define NAME_MAX_BYTES 96
 
 void config__environment_name(const char *name, char *ret, size_t ret_size) {
@@ -50,8 +52,11 @@ static int refuse_unknown(const char *name, struct err *err) {
 static int set_kafka(struct config *cfg, const char *property, const char *value, struct err *err) {
     struct buf name = {0};
     buf_puts(&name, CONFIG_KAFKA_PREFIX);
+    size_t len = strlen(property), suffix_len = strlen(FILE_SUFFIX);
+    bool names_file = len > suffix_len && strcmp(property + len - suffix_len, FILE_SUFFIX) == 0;
     for (const char *p = property; *p; p++) {
-        char c = *p == '_' ? '.' : (char)tolower((unsigned char)*p);
+        bool suffix = names_file && p == property + len - suffix_len;
+        char c = *p == '_' && !suffix ? '.' : (char)tolower((unsigned char)*p);
         buf_append(&name, &c, 1);
     }
     int rc = config__set(cfg, name.data, value, "environment", false, err);
@@ -66,8 +71,15 @@ static int set_one(struct config *cfg, const char *name, const char *value, stru
     for (size_t i = 0; i < config__table_count; i++) {
         char env_name[NAME_MAX_BYTES];
         config__environment_name(config__table[i].name, env_name, sizeof env_name);
-        if (strcmp(env_name, name) == 0)
-            return config__set(cfg, config__table[i].name, value, "environment", false, err);
+        size_t len = strlen(env_name);
+        if (strncmp(env_name, name, len) != 0) continue;
+        bool names_file = config__table[i].is_secret && strcmp(name + len, FILE_SUFFIX) == 0;
+        if (name[len] != '\0' && !names_file) continue;
+        struct buf setting = {0};
+        buf_printf(&setting, "%s%s", config__table[i].name, names_file ? "_file" : "");
+        int rc = config__set(cfg, setting.data, value, "environment", false, err);
+        buf_done(&setting);
+        return rc;
     }
     return refuse_unknown(name, err);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config_internal.h"
 
@@ -24,7 +25,8 @@ struct reader {
     const char *path;
     const char *next, *end; /* what is left of the file */
     int line;
-    bool failed; /* *err is written: the first error is the one to show */
+    bool failed;       /* *err is written: the first error is the one to show */
+    bool holds_secret; /* and not just the name of a secret's file */
     struct err *err;
 };
 
@@ -53,6 +55,19 @@ static char *next_line(char *line, int cap, void *stream) {
     return line;
 }
 
+/* What would be masked when printed, passwords in URLs included; the name of a secret's file is none. */
+static bool is_secret(const char *name, const char *value) {
+    struct buf shown = {0};
+    char *of_file = config__secret_of_file_name(name);
+    free(of_file);
+    if (of_file) return false;
+    buf_puts(&shown, "");
+    config__masked(name, value, &shown);
+    bool differs = strcmp(shown.data, value) != 0;
+    buf_done(&shown);
+    return differs;
+}
+
 /* inih's handler: non-zero to go on. */
 static int on_setting(void *user, const char *section, const char *key, const char *value) {
     struct reader *reader = user;
@@ -61,12 +76,13 @@ static int on_setting(void *user, const char *section, const char *key, const ch
     buf_printf(&name, "%s%s%s", section, *section ? "." : "", key);
     buf_printf(&source, "%s:%d", reader->path, reader->line);
     reader->failed = config__set(reader->cfg, name.data, value, source.data, true, reader->err) != 0;
+    reader->holds_secret |= is_secret(name.data, value);
     buf_done(&name);
     buf_done(&source);
     return !reader->failed;
 }
 
-static int slurp(const char *path, struct buf *out, struct err *err) {
+static int slurp(const char *path, struct buf *out, bool *ret_public, struct err *err) {
     FILE *file = fopen(path, "re");
     if (!file) return err_set_errno(err, ERR_CONFIG, "%s", path);
     char chunk[4096];
@@ -79,13 +95,23 @@ static int slurp(const char *path, struct buf *out, struct err *err) {
         rc = err_set(err, ERR_CONFIG, "%s: larger than 1 MiB, which no configuration is", path);
     else if (out->len && memchr(out->data, '\0', out->len))
         rc = err_set(err, ERR_CONFIG, "%s: holds a NUL byte: this is no text file", path);
+    struct stat st;
+    *ret_public = fstat(fileno(file), &st) == 0 && (st.st_mode & S_IROTH);
     fclose(file);
     return rc;
 }
 
+static void warn_public(struct config *cfg, const char *path) {
+    struct buf text = {0};
+    buf_printf(&text, "%s: others may read the secrets in it: chmod o= %s, or name them by a file each (NAME_file)",
+               path, path);
+    config__warn(cfg, text.data);
+}
+
 int config__read_file(struct config *cfg, const char *path, struct err *err) {
     struct buf text = {0};
-    int rc = slurp(path, &text, err);
+    bool is_public = false;
+    int rc = slurp(path, &text, &is_public, err);
     if (rc != 0 || text.len == 0) goto out;
     struct reader reader = {.cfg = cfg, .path = path, .next = text.data, .end = text.data + text.len, .err = err};
     allow_long_lines();
@@ -96,6 +122,7 @@ int config__read_file(struct config *cfg, const char *path, struct err *err) {
         rc = err_set(err, ERR_CONFIG, "%s:%d: neither [section] nor key = value nor a comment (; or #)", path, line);
     else if (line < 0)
         rc = err_set(err, ERR_CONFIG, "%s: cannot be parsed", path);
+    if (rc == 0 && is_public && reader.holds_secret) warn_public(cfg, path);
 out:
     buf_done(&text);
     return rc;

@@ -14,14 +14,6 @@
 /* --- masking -------------------------------------------------------------------------------------------------------
  */
 
-static bool kafka_is_secret(const char *property) {
-    static const char *const words[] = {"password", "secret", "key.pem", "token", "credentials"};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strstr(property, words[i])) return true;
-    return strncmp(property, "sasl.", 5) == 0 && strcmp(property, "sasl.mechanisms") != 0 &&
-           strcmp(property, "sasl.mechanism") != 0;
-}
-
 /* scheme://user:password@host: from the first ':' behind "://" to the last '@' before the path. */
 static void mask_url(const char *url, struct buf *out) {
     const char *authority = strstr(url, "://");
@@ -38,11 +30,11 @@ static void mask_url(const char *url, struct buf *out) {
     buf_puts(out, at);
 }
 
-void config__masked(const char *name, bool is_url, const char *value, struct buf *out) {
-    size_t prefix_len = strlen(CONFIG_KAFKA_PREFIX);
-    if (is_url)
+void config__masked(const char *name, const char *value, struct buf *out) {
+    int index = config__find(name);
+    if (index >= 0 && config__table[index].is_url)
         mask_url(value, out);
-    else if (*value && strncmp(name, CONFIG_KAFKA_PREFIX, prefix_len) == 0 && kafka_is_secret(name + prefix_len))
+    else if (*value && config__is_secret(name))
         buf_puts(out, MASK);
     else
         buf_puts(out, value);
@@ -59,12 +51,12 @@ struct shown {
 };
 typedef void shown_fn(void *self, const struct shown *shown);
 
-static void show(const char *section, const char *key, bool is_url, enum config_type type,
-                 const struct config_value *slot, shown_fn *fn, void *self) {
+static void show(const char *section, const char *key, enum config_type type, const struct config_value *slot,
+                 shown_fn *fn, void *self) {
     struct buf name = {0}, value = {0};
     buf_printf(&name, "%s.%s", section, key);
     buf_puts(&value, ""); /* so that an empty value is a string, too */
-    config__masked(name.data, is_url, slot->text, &value);
+    config__masked(name.data, slot->text, &value);
     fn(self,
        &(struct shown){.section = section, .key = key, .source = slot->source, .value = value.data, .type = type});
     buf_done(&name);
@@ -74,13 +66,13 @@ static void show(const char *section, const char *key, bool is_url, enum config_
 /* [kafka] first, then the table's order, which keeps a section together. */
 static void walk(const struct config *cfg, shown_fn *fn, void *self) {
     for (size_t i = 0; i < cfg->kafka_count; i++)
-        show("kafka", cfg->kafka_names[i], false, CONFIG_STRING, &cfg->kafka_values[i], fn, self);
+        show("kafka", cfg->kafka_names[i], CONFIG_STRING, &cfg->kafka_values[i], fn, self);
     for (size_t i = 0; i < config__table_count; i++) {
         const struct config_setting *setting = &config__table[i];
         const char *dot = strchr(setting->name, '.');
         char section[32];
         snprintf(section, sizeof section, "%.*s", (int)(dot - setting->name), setting->name);
-        show(section, dot + 1, setting->is_url, setting->type, &cfg->values[i], fn, self);
+        show(section, dot + 1, setting->type, &cfg->values[i], fn, self);
     }
 }
 
@@ -194,7 +186,20 @@ static const char markdown_intro[] =
     "by the\n"
     "property in capitals with `_` for each `.`: `PENSTOCK_KAFKA_BOOTSTRAP_SERVERS`. What the promises rest on "
     "(`acks`,\n"
-    "`enable.idempotence`, `isolation.level`, `enable.auto.commit` ...) is locked: setting it is an error.\n";
+    "`enable.idempotence`, `isolation.level`, `enable.auto.commit` ...) is locked: setting it is an error.\n"
+    "\n"
+    "## Secrets\n"
+    "\n"
+    "`store.password`, other settings marked so below, and Kafka properties that carry a credential (`sasl.password`,\n"
+    "`ssl.key.password`, `ssl.key.pem` ...) are never printed. Each `NAME` may be given as `NAME_file = PATH` in its "
+    "place\n"
+    "(`store.password_file`, `kafka.sasl.password_file`; `PENSTOCK_STORE_PASSWORD_FILE`): the file's content without "
+    "the end of\n"
+    "its last line, at most 64 KiB, read at the start. A file that others may write to is refused; one that others may "
+    "read,\n"
+    "and a configuration file with a secret in it that others may read, is warned of at the start and by `--check`. "
+    "Prefer\n"
+    "files to the environment and to flags, which whoever may list processes can see.\n";
 
 /* A '|' would end the table's cell. */
 static void print_cell(const char *text, FILE *out) {
@@ -213,7 +218,7 @@ static void print_allowed(const struct config_setting *setting, FILE *out) {
         fputs("true, false", out);
         break;
     case CONFIG_STRING:
-        fputs("text", out);
+        fputs(setting->is_secret ? "text, [secret](#secrets)" : "text", out);
         break;
     case CONFIG_CHOICE:
         for (const char *p = setting->choices; *p; p++) fputs(*p == '|' ? ", " : (char[]){*p, '\0'}, out);

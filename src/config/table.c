@@ -17,6 +17,8 @@
     { .name = n, .type = CONFIG_STRING, .def = d, .doc = text }
 #define URL(n, d, text)                                                                                                \
     { .name = n, .type = CONFIG_STRING, .def = d, .is_url = true, .doc = text }
+#define SECRET(n, text)                                                                                                \
+    { .name = n, .type = CONFIG_STRING, .def = "", .is_secret = true, .doc = text }
 #define CHOICE(n, d, all, text)                                                                                        \
     { .name = n, .type = CONFIG_CHOICE, .def = d, .choices = all, .doc = text }
 
@@ -56,7 +58,13 @@ const struct config_setting config__table[] = {
         "Go on when Kafka's retention has deleted commands that were never read. Otherwise a control process stops and "
         "names the exact range."),
 
-    URL("store.url", "redis://127.0.0.1:6379", "Redis: redis://[user[:password]@]host[:port][/db] or unix:///path."),
+    URL("store.url", "redis://127.0.0.1:6379",
+        "Redis: redis://[user[:password]@]host[:port][/db], rediss:// in its place for TLS, or unix:///path."),
+    SECRET("store.password", "Redis's password, in the place of one in store.url."),
+    STRING("store.tls_ca_file", "",
+           "PEM file of the certificate authorities that may vouch for Redis (rediss://). Empty: the system's."),
+    STRING("store.tls_cert_file", "", "PEM file of our own certificate, where Redis asks for one. Empty: none."),
+    STRING("store.tls_key_file", "", "PEM file of its private key, without a password; empty: as store.tls_cert_file."),
     STRING("store.prefix", "penstock:", "Put before every key, so that several installations can share one Redis."),
     INT("store.timeout_ms", "5000", 500, 3600000, "Longest wait for a connection or an answer."),
     INT("store.retention_ms", "604800000", 0, YEAR_MS * 100,

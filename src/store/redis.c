@@ -21,6 +21,7 @@ struct redis {
     redisContext *ctx;            /* NULL: not connected */
     char *host, *user, *password; /* host NULL: unix socket */
     char *path;
+    struct store__tls *tls; /* NULL: in the clear */
     int port, db;
     int timeout_ms;
 };
@@ -85,11 +86,12 @@ static int parse_tcp(struct redis *redis, char *s) {
     return 0;
 }
 
-static int parse_url(struct redis *redis, const char *url, struct err *err) {
+static int parse_url(struct redis *redis, const char *url, bool *ret_tls, struct err *err) {
     char *copy = mem_strdup(url);
     int rc = -1;
-    if (strncmp(url, "redis://", 8) == 0) {
-        rc = parse_tcp(redis, copy + 8);
+    *ret_tls = strncmp(url, "rediss://", 9) == 0;
+    if (*ret_tls || strncmp(url, "redis://", 8) == 0) {
+        rc = parse_tcp(redis, copy + (*ret_tls ? 9 : 8));
     } else if (strncmp(url, "unix://", 7) == 0 && copy[7] == '/') {
         redis->path = mem_strdup(copy + 7);
         rc = 0;
@@ -97,7 +99,7 @@ static int parse_url(struct redis *redis, const char *url, struct err *err) {
     free(copy);
     if (rc != 0)
         err_set(err, ERR_CONFIG,
-                "store.url: not of the form redis://[user[:password]@]host[:port][/db] or unix:///path");
+                "store.url: not of the form redis://[user[:password]@]host[:port][/db], rediss://... or unix:///path");
     return rc;
 }
 
@@ -105,6 +107,7 @@ static int parse_url(struct redis *redis, const char *url, struct err *err) {
  */
 
 static void disconnect(struct redis *redis) {
+    if (redis->tls) store__tls_close(redis->tls);
     if (redis->ctx) redisFree(redis->ctx);
     redis->ctx = NULL;
 }
@@ -130,15 +133,42 @@ static int unavailable(struct redis *redis, const char *what, struct err *err) {
     return broken(redis, what, why, err);
 }
 
-static int send_all(int fd, const char *bytes, size_t len) {
+static int send_all(struct redis *redis, const char *bytes, size_t len) {
     while (len > 0) {
-        ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+        ssize_t n =
+            redis->tls ? store__tls_send(redis->tls, bytes, len) : send(redis->ctx->fd, bytes, len, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return -1;
         bytes += n;
         len -= (size_t)n;
     }
     return 0;
+}
+
+/* hiredis of this age knows nothing of TLS, but its parser takes bytes from anywhere. */
+static int receive(struct redis *redis, bool no_wait) {
+    if (!redis->tls) return redisBufferRead(redis->ctx);
+    char bytes[16 * 1024];
+    errno = 0;
+    ssize_t n = store__tls_recv(redis->tls, bytes, sizeof bytes, no_wait);
+    if (n < 0 && errno == EAGAIN && no_wait) return REDIS_OK;
+    if (n > 0 && redisReaderFeed(redis->ctx->reader, bytes, (size_t)n) == REDIS_OK) return REDIS_OK;
+    redis->ctx->err = n == 0 ? REDIS_ERR_EOF : REDIS_ERR_IO;
+    snprintf(redis->ctx->errstr, sizeof redis->ctx->errstr, "%s",
+             n == 0            ? "Server closed the connection"
+             : errno == EPROTO ? store__tls_reason()
+                               : strerror(errno));
+    return REDIS_ERR;
+}
+
+static int next_reply(struct redis *redis, void **ret) {
+    if (!redis->tls) return redisGetReply(redis->ctx, ret);
+    *ret = NULL;
+    while (redisGetReplyFromReader(redis->ctx, ret) == REDIS_OK) {
+        if (*ret) return REDIS_OK;
+        if (receive(redis, false) != REDIS_OK) return REDIS_ERR;
+    }
+    return REDIS_ERR;
 }
 
 /* One command, one reply. It is sent from here because hiredis would write() it: on a connection whose server has gone
@@ -148,13 +178,13 @@ static int converse(struct redis *redis, int argc, const char **argv, const size
     char *command = NULL;
     errno = 0;
     int len = redisFormatCommandArgv(&command, argc, argv, lens);
-    int rc = len < 0 ? -1 : send_all(redis->ctx->fd, command, (size_t)len);
+    int rc = len < 0 ? -1 : send_all(redis, command, (size_t)len);
     bool hung_up = rc != 0 && errno == EPIPE; /* then it may have said why, which is still to be read */
     if (rc != 0 && !hung_up) broken(redis, argv[0], len < 0 ? "out of memory" : strerror(errno), err);
     redisFreeCommand(command);
     if (rc != 0 && !hung_up) return -1;
     void *reply = NULL;
-    if (redisGetReply(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, argv[0], err);
+    if (next_reply(redis, &reply) != REDIS_OK) return unavailable(redis, argv[0], err);
     *ret = reply;
     if ((*ret)->type != REDIS_REPLY_ERROR || strncmp((*ret)->str, "ERR max number of clients", 25) != 0) return 0;
     rc = broken(redis, argv[0], (*ret)->str, err); /* Redis says so in place of an answer, and hangs up */
@@ -200,6 +230,9 @@ static int connect_now(struct redis *redis, struct err *err) {
     if (!redis->ctx || redis->ctx->err) return unavailable(redis, "connect", err);
     if (redisSetTimeout(redis->ctx, tv) != REDIS_OK) return unavailable(redis, "set timeout", err);
     if (redis->host) redisEnableKeepAlive(redis->ctx); /* best effort: finds a peer that vanished */
+    char why[200];
+    if (redis->tls && store__tls_open(redis->tls, redis->ctx->fd, why, sizeof why) != 0)
+        return broken(redis, "TLS", why, err);
     redis->base.generation++;
     if (authenticate(redis, err) != 0) return -1;
     return select_db(redis, err);
@@ -214,13 +247,21 @@ static int redis_call(struct store__transport *tr, const struct store__args *arg
 static int redis_calls(struct store__transport *tr, const struct store__args *commands, size_t count, redisReply **ret,
                        struct err *err) {
     struct redis *redis = (struct redis *)tr;
+    struct buf text = {0};
     if (connect_now(redis, err) != 0) return -1;
-    for (size_t i = 0; i < count; i++)
-        if (redisAppendCommandArgv(redis->ctx, (int)commands[i].count, commands[i].argv, commands[i].lens) != REDIS_OK)
-            return unavailable(redis, "write", err);
+    for (size_t i = 0; i < count; i++) {
+        char *command = NULL;
+        int len = redisFormatCommandArgv(&command, (int)commands[i].count, commands[i].argv, commands[i].lens);
+        BUG_ON(len < 0); /* out of memory */
+        buf_append(&text, command, (size_t)len);
+        redisFreeCommand(command);
+    }
+    int rc = text.len ? send_all(redis, text.data, text.len) : 0;
+    buf_done(&text);
+    if (rc != 0) return broken(redis, commands[0].argv[0], strerror(errno), err);
     for (size_t i = 0; i < count; i++) {
         void *reply = NULL;
-        if (redisGetReply(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, commands[i].argv[0], err);
+        if (next_reply(redis, &reply) != REDIS_OK) return unavailable(redis, commands[i].argv[0], err);
         ret[i] = reply;
     }
     return 0;
@@ -231,15 +272,18 @@ static int redis_fd(struct store__transport *tr) {
     return redis->ctx && !redis->ctx->err ? redis->ctx->fd : -1;
 }
 
-/* Never blocks: hiredis marks a context as broken after a timeout, so the socket is only read when it has something. */
+/* Never blocks: hiredis marks a context as broken after a timeout, so the socket is only read when it has something. Of
+ * what TLS has taken from it already the caller's poll would learn nothing: that is read to its end. */
 static int redis_next(struct store__transport *tr, redisReply **ret, struct err *err) {
     struct redis *redis = (struct redis *)tr;
     if (redis_fd(tr) < 0) return err_set(err, ERR_STORE_UNAVAILABLE, "redis: not connected");
     void *reply = NULL;
     if (redisGetReplyFromReader(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, "read", err);
     struct pollfd pfd = {.fd = redis->ctx->fd, .events = POLLIN};
-    if (!reply && poll(&pfd, 1, 0) == 1) {
-        if (redisBufferRead(redis->ctx) != REDIS_OK) return unavailable(redis, "read", err);
+    bool readable = !reply && poll(&pfd, 1, 0) == 1;
+    while (!reply && (readable || (redis->tls && store__tls_pending(redis->tls)))) {
+        readable = false;
+        if (receive(redis, true) != REDIS_OK) return unavailable(redis, "read", err);
         if (redisGetReplyFromReader(redis->ctx, &reply) != REDIS_OK) return unavailable(redis, "read", err);
     }
     *ret = reply;
@@ -249,6 +293,7 @@ static int redis_next(struct store__transport *tr, redisReply **ret, struct err 
 static void redis_free(struct store__transport *tr) {
     struct redis *redis = (struct redis *)tr;
     disconnect(redis);
+    store__tls_free(redis->tls);
     free(redis->host);
     free(redis->user);
     free(redis->password);
@@ -256,12 +301,26 @@ static void redis_free(struct store__transport *tr) {
     free(redis);
 }
 
-struct store__transport *store__redis_new(const char *url, int timeout_ms, struct err *err) {
+static int configure(struct redis *redis, const struct store_config *cfg, struct err *err) {
+    bool tls;
+    if (parse_url(redis, cfg->url, &tls, err) != 0) return -1;
+    if (store__is_set(cfg->password)) {
+        free(redis->password);
+        redis->password = mem_strdup(cfg->password);
+    }
+    if (!tls &&
+        (store__is_set(cfg->tls_ca_file) || store__is_set(cfg->tls_cert_file) || store__is_set(cfg->tls_key_file)))
+        return err_set(err, ERR_CONFIG, "store.tls_*_file is set, but store.url does not begin with rediss://");
+    if (tls) redis->tls = store__tls_new(cfg, redis->host, err);
+    return !tls || redis->tls ? 0 : -1;
+}
+
+struct store__transport *store__redis_new(const struct store_config *cfg, struct err *err) {
     struct redis *redis = mem_calloc(1, sizeof *redis);
     redis->base = (struct store__transport){
         .call = redis_call, .calls = redis_calls, .fd = redis_fd, .next = redis_next, .free = redis_free};
-    redis->timeout_ms = timeout_ms;
-    if (parse_url(redis, url, err) != 0) {
+    redis->timeout_ms = cfg->timeout_ms;
+    if (configure(redis, cfg, err) != 0) {
         redis_free(&redis->base);
         return NULL;
     }

@@ -14,19 +14,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "penstock/store_view.h"
 #include "store_internal.h"
+
+static char *copy(const char *s) { return s ? mem_strdup(s) : NULL; }
 
 struct store *store__new(const struct store_config *cfg, struct store__transport *conn) {
     struct store *st = mem_calloc(1, sizeof *st);
     st->cfg = *cfg;
     st->cfg.url = mem_strdup(cfg->url);
+    st->cfg.password = copy(cfg->password);
+    st->cfg.tls_ca_file = copy(cfg->tls_ca_file);
+    st->cfg.tls_cert_file = copy(cfg->tls_cert_file);
+    st->cfg.tls_key_file = copy(cfg->tls_key_file);
     st->cfg.prefix = mem_strdup(cfg->prefix);
     st->conn = conn;
     return st;
 }
 
 int store_open(const struct store_config *cfg, struct store **ret, struct err *err) {
-    struct store__transport *conn = store__redis_new(cfg->url, cfg->timeout_ms, err);
+    struct store__transport *conn = store__redis_new(cfg, err);
     if (!conn) return -1;
     *ret = store__new(cfg, conn);
     return 0;
@@ -37,6 +44,10 @@ void store_free(struct store *st) {
     st->conn->free(st->conn);
     if (st->sub) st->sub->free(st->sub);
     free((char *)st->cfg.url);
+    free((char *)st->cfg.password);
+    free((char *)st->cfg.tls_ca_file);
+    free((char *)st->cfg.tls_cert_file);
+    free((char *)st->cfg.tls_key_file);
     free((char *)st->cfg.prefix);
     free(st);
 }
@@ -117,6 +128,11 @@ static int recover(struct store *st, const char *epoch_seen, const char *run_id,
     if (reply) freeReplyObject(reply);
     store__args_done(&args);
     return rc;
+}
+
+int store_check(struct store *st, struct err *err) {
+    char run_id[64];
+    return read_info(st, run_id, sizeof run_id, err);
 }
 
 int store_attach(struct store *st, struct err *err) {

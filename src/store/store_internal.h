@@ -57,7 +57,27 @@ struct store__transport {
     void (*free)(struct store__transport *tr);
     uint64_t generation;
 };
-struct store__transport *store__redis_new(const char *url, int timeout_ms, struct err *err);
+static inline bool store__is_set(const char *s) { return s && *s; }
+
+/* Takes the URL, password, files and timeout of `cfg`; keeps none of its strings. Connects on first use. */
+struct store__transport *store__redis_new(const struct store_config *cfg, struct err *err);
+
+/* --- tls.c ---------------------------------------------------------------------------------------------------------
+ */
+
+struct store__tls;
+/* NULL with ERR_CONFIG for files that cannot be used. `host` is what the server's certificate has to be for. */
+struct store__tls *store__tls_new(const struct store_config *cfg, const char *host, struct err *err);
+void store__tls_free(struct store__tls *tls);
+/* On a connected, blocking socket with time-outs set; not owned. -1 with the reason in `why`. */
+int store__tls_open(struct store__tls *tls, int fd, char *why, size_t why_size) MUSTCHECK;
+void store__tls_close(struct store__tls *tls);
+/* As send(2) and recv(2), errno included: EAGAIN for "not within the time-out", or with no_wait "nothing now";
+ * EPROTO for an alert or garbage. */
+ssize_t store__tls_send(struct store__tls *tls, const char *bytes, size_t len);
+ssize_t store__tls_recv(struct store__tls *tls, char *bytes, size_t size, bool no_wait);
+const char *store__tls_reason(void);                   /* OpenSSL's own words about what failed last on this thread */
+bool store__tls_pending(const struct store__tls *tls); /* received and not yet read: the socket does not show it */
 
 struct store {
     struct store_config cfg; /* strings owned */

@@ -21,7 +21,7 @@ static int subscribe(struct store *st, const char *worker, struct err *err) {
 }
 
 int store_watch(struct store *st, const char *worker, int *ret_fd, struct err *err) {
-    if (!st->sub) st->sub = store__redis_new(st->cfg.url, st->cfg.timeout_ms, err);
+    if (!st->sub) st->sub = store__redis_new(&st->cfg, err);
     if (!st->sub) return -1;
     if (st->sub->fd(st->sub) < 0 && subscribe(st, worker, err) != 0) return -1;
     *ret_fd = st->sub->fd(st->sub);

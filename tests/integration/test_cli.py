@@ -173,6 +173,39 @@ class Cli(unittest.TestCase):
             with self.subTest(setting):
                 self.assertIn(word, self.call("config", "--check", "-s", setting, code=2).stderr)
 
+    def test_config_check_tells_all_that_is_wrong_at_once(self):
+        wrong = {"kafka.ssl.ca.location": "/nonexistent/ca.pem", "bus.dlq_topic": "penstock.events",
+                 "bus.group": "penstock", "bus.control_topic": "a topic", "store.url": "redis:/x",
+                 "limits.running_by_tenant": "acme", "artifacts.root": "/nonexistent/artifacts",
+                 "worker.executor": "onnx-tpu", "models.repository": "/nonexistent/models"}
+        said = self.call("config", "--check", *[f"-s{name}={value}" for name, value in wrong.items()], code=2).stderr
+        for words in ("kafka.ssl.ca.location: /nonexistent/ca.pem: No such file", "bus.events_topic and bus.dlq_topic are the same",
+                      "bus.control_topic = 'a topic' is no name", "store.url: not of the form", "\"acme\" is not of the form",
+                      "artifacts.root: /nonexistent/artifacts: No such file", "onnx-tpu", "/nonexistent/models"):
+            with self.subTest(words):
+                self.assertIn(words, said)
+        self.assertIn("did you mean 'sasl.mechanisms'?",
+                      self.call("config", "--check", "-s", "kafka.sasl.mechanizms=PLAIN", code=2).stderr)
+
+    def test_config_check_warns_of_what_works_otherwise_than_meant(self):
+        key = self.dir / "key.pem"
+        key.write_text("s\n")
+        key.chmod(0o644)
+        done = self.call("config", "--check", "-s", f"store.password_file={key}", "-s", "jobs.timeout_max_ms=5",
+                         "-s", f"kafka.ssl.key.location={key}")
+        for words in ("others may read the secret", "over jobs.timeout_max_ms = 5", "others may read the private key"):
+            self.assertIn(f"warning: ", done.stderr)
+            self.assertIn(words, done.stderr)
+        self.assertNotIn("s\n\n", done.stderr)
+
+    def test_config_check_connects_only_when_asked(self):
+        away = ["-s", f"store.url=redis://127.0.0.1:{pt.free_port()}", "-s", f"kafka.bootstrap.servers=127.0.0.1:{pt.free_port()}"]
+        self.call("config", "--check", *away)
+        said = self.call("config", "--check", "--connect", *away, code=2).stderr
+        self.assertIn("redis 127.0.0.1:", said)
+        self.assertIn("kafka ", said)
+        self.call("config", "--check", "--connect")
+
     def test_missing_configuration_file_is_2(self):
         for command in ("get", "serve", "worker", "verify"):
             done = pt.penstock(command, "-c", self.dir / "missing.ini", *(["x"] if command == "get" else []), check=False, env=self.env)

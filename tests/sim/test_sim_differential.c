@@ -174,7 +174,7 @@ static struct twin *twin_new(const char *url, struct sim_redis *redis) {
     struct err err;
     twin->base = (struct store__transport){
         .call = twin_call, .calls = twin_calls, .fd = twin_fd, .next = twin_next, .free = twin_free};
-    twin->real = store__redis_new(url, 10000, &err);
+    twin->real = store__redis_new(&(struct store_config){.url = url, .timeout_ms = 10000}, &err);
     twin->sim = sim_redis_connect_reliable(redis);
     assert_non_null(twin->real);
     return twin;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -264,6 +265,103 @@ static void test_secrets_are_masked_in_what_is_printed(void **state) {
     config_free(cfg);
 }
 
+/* --- secrets in files ----------------------------------------------------------------------------------------------
+ */
+
+/* Writes `text` to the secret's file of this process, with `mode`, and returns its path. */
+static const char *secret_with(const char *text, mode_t mode) {
+    static char path[64];
+    snprintf(path, sizeof path, "/tmp/penstock-test-secret-%d", (int)getpid());
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    assert_int_equal(chmod(path, mode), 0);
+    return path;
+}
+
+static const char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static const char *text_of(const char *fmt, ...) {
+    static char text[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return text;
+}
+
+static void test_secret_is_read_from_its_file_without_the_end_of_the_line(void **state) {
+    const char *path = secret_with("hunter2 \n", 0600);
+    struct config *cfg =
+        load_ok(text_of("[store]\npassword_file = %1$s\n[kafka]\nsasl.password_file = %1$s\n", path), NULL, 0);
+    size_t count;
+    assert_string_equal(config_string(cfg, "store.password"), "hunter2 ");
+    assert_string_equal(config_kafka_properties(cfg, &count)[1].name, "sasl.password");
+    assert_string_equal(config_kafka_properties(cfg, &count)[1].value, "hunter2 ");
+    config_warnings(cfg, &count);
+    assert_int_equal(count, 0);
+    memset(text_out, 0, sizeof text_out);
+    printed(cfg, config_print, text_out, sizeof text_out);
+    assert_null(strstr(text_out, "hunter2"));
+    assert_non_null(strstr(text_out, "\npassword = ***"));
+    assert_non_null(strstr(text_out, text_of("; %s (/tmp/", path)));
+    config_free(cfg);
+}
+
+static void test_secret_file_has_the_precedence_of_where_it_is_named(void **state) {
+    const char *path = secret_with("from-file", 0600), *flags[] = {"store.password=flag"};
+    setenv("PENSTOCK_STORE_PASSWORD_FILE", path, 1);
+    setenv("PENSTOCK_KAFKA_SSL_KEY_PASSWORD_FILE", path, 1);
+    struct config *cfg = load_ok("[store]\npassword = ini\n", NULL, 0), *flagged = load_ok(NULL, flags, 1);
+    unsetenv("PENSTOCK_STORE_PASSWORD_FILE");
+    unsetenv("PENSTOCK_KAFKA_SSL_KEY_PASSWORD_FILE");
+    size_t count;
+    assert_string_equal(config_string(cfg, "store.password"), "from-file");
+    assert_string_equal(config_string(flagged, "store.password"), "flag");
+    assert_string_equal(config_kafka_properties(cfg, &count)[1].name, "ssl.key.password");
+    assert_string_equal(config_kafka_properties(cfg, &count)[1].value, "from-file");
+    config_free(cfg);
+    config_free(flagged);
+}
+
+static void test_secret_that_others_may_read_is_warned_of(void **state) {
+    struct config *cfg = load_ok(text_of("[store]\npassword_file = %s\n", secret_with("s", 0644)), NULL, 0);
+    size_t count;
+    const char *const *warnings = config_warnings(cfg, &count);
+    assert_int_equal(count, 1);
+    assert_non_null(strstr(warnings[0], ":2: store.password_file: others may read the secret in /tmp/"));
+    assert_non_null(strstr(warnings[0], "(mode 0644): chmod o= /tmp/"));
+    config_free(cfg);
+}
+
+static void test_configuration_file_with_a_secret_that_others_may_read_is_warned_of(void **state) {
+    static const char *const with[] = {"[store]\nurl = redis://:pw@h\n", "[kafka]\nsasl.password = pw\n",
+                                       "[store]\npassword = pw\n"};
+    size_t count;
+    for (size_t i = 0; i < 3; i++) {
+        struct config *cfg = load_ok(with[i], NULL, 0); /* the file gets mode 0644 */
+        assert_non_null(strstr(config_warnings(cfg, &count)[0], "others may read the secrets in it"));
+        assert_int_equal(count, 1);
+        config_free(cfg);
+    }
+    struct config *cfg = load_ok("[store]\nurl = redis://h\npassword =\n[kafka]\nlinger.ms = 1\n", NULL, 0);
+    config_warnings(cfg, &count);
+    assert_int_equal(count, 0);
+    config_free(cfg);
+}
+
+static void test_secret_file_that_cannot_be_one_is_refused_without_its_content(void **state) {
+    flag_fails(text_of("store.password_file=%s", secret_with("s", 0602)), "others may write to");
+    flag_fails(text_of("store.password_file=%s", secret_with("\n", 0600)), "is empty");
+    flag_fails(text_of("store.password_file=%s", "/nonexistent/secret"),
+               "store.password_file: /nonexistent/secret: No such file");
+    flag_fails(text_of("store.password_file=%s", "/tmp"), "/tmp is no regular file");
+    file_fails(text_of("[store]\npassword = a\npassword_file = %s\n", secret_with("s", 0600)),
+               ":3): 'store.password' is set a second time");
+    flag_fails("store.prefix_file=/etc/hostname", "unknown setting 'store.prefix_file'");
+    environment_fails("PENSTOCK_STORE_PREFIX_FILE", "/etc/hostname", "unknown name PENSTOCK_STORE_PREFIX_FILE");
+}
+
 static void test_printed_settings_load_again_to_the_same_values(void **state) {
     const char *flags[] = {"ingest.batch=77", "store.prefix=x:", "kafka.linger.ms=3"};
     struct config *cfg = load_ok(NULL, flags, 3);
@@ -328,11 +426,17 @@ int main(void) {
         cmocka_unit_test(test_line_beyond_the_limit_is_refused_with_its_number),
         cmocka_unit_test(test_flag_without_equals_is_refused),
         cmocka_unit_test(test_secrets_are_masked_in_what_is_printed),
+        cmocka_unit_test(test_secret_is_read_from_its_file_without_the_end_of_the_line),
+        cmocka_unit_test(test_secret_file_has_the_precedence_of_where_it_is_named),
+        cmocka_unit_test(test_secret_that_others_may_read_is_warned_of),
+        cmocka_unit_test(test_configuration_file_with_a_secret_that_others_may_read_is_warned_of),
+        cmocka_unit_test(test_secret_file_that_cannot_be_one_is_refused_without_its_content),
         cmocka_unit_test(test_printed_settings_load_again_to_the_same_values),
         cmocka_unit_test(test_each_printed_value_tells_its_source),
         cmocka_unit_test(test_reference_page_is_what_the_table_prints),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(file_with("", 0));
+    unlink(secret_with("", 0600));
     return failed;
 }

@@ -24,7 +24,8 @@ MODULE_OF = {
 # Library headers and the one folder that may see them.
 LIBRARIES = {
     r"librdkafka/|rdkafka\.h": "src/bus/", r"hiredis": "src/store/", r"jansson": "src/wire/", r"ini\.h": "src/config/",
-    r"cuda|cublas|nvrtc|cudnn": "src/onnx/cuda/", r"cblas|openblas|lapack": "src/onnx/", r"microhttpd": "src/http/", r"openssl/": "src/base/",
+    r"cuda|cublas|nvrtc|cudnn": "src/onnx/cuda/", r"cblas|openblas|lapack": "src/onnx/", r"microhttpd": "src/http/", r"openssl/(evp|sha)": "src/base/",
+    r"openssl/(?!evp|sha)": "src/store/",
 }
 
 # What the object files of a module may export besides <module>_ and <module>__.
