@@ -251,13 +251,13 @@ static int make_producer(void *ctx, bus_delivered_fn *on_delivered, void *self, 
 }
 
 /* After the stop: publishes until the workers are gone and the outbox is empty, or the time is up. */
-static void drain_outbox(struct cli_control *control, struct err *err) {
+static void drain_outbox(struct cli_control *control, struct loop *loop, struct err *err) {
     int64_t deadline = clock_mono_ms(&clock_system) + RELAY_DRAIN_MS;
     for (;;) {
         bool last_words = atomic_load(&control->workers_gone);
         int done = relay_step(control->relay, err);
         if (done < 0) {
-            log_err("relay", err);
+            loop_tell(loop, err);
             if (err->class == ERR_CLASS_FATAL) break;
             cli__pause_ms(TICK_MS);
         } else if (last_words && (relay_wait_ms(control->relay) > 0 || (done == 0 && relay_is_idle(control->relay)))) {
@@ -266,7 +266,7 @@ static void drain_outbox(struct cli_control *control, struct err *err) {
         if (relay_wait_ms(control->relay) > 0) cli__pause_ms(TICK_MS); /* another relay works */
         if (last_words && clock_mono_ms(&clock_system) >= deadline) break;
     }
-    if (relay_release(control->relay, err) != 0) log_err("relay", err);
+    if (relay_release(control->relay, err) != 0) loop_tell(loop, err);
 }
 
 /* --- roles as threads ----------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ static void *run_role(void *arg) {
     if (role->failed)
         loop_request_stop();
     else if (role == &role->control->relay_role)
-        drain_outbox(role->control, &role->err);
+        drain_outbox(role->control, &loop, &role->err);
     return NULL;
 }
 

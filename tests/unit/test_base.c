@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -269,21 +271,32 @@ static void test_nearest_word_of_a_very_long_word_is_none(void **state) {
 /* --- loop ----------------------------------------------------------------------------------------------------------
  */
 
-/* A step that follows a script: 'r' retry, 'o' done, 'f' fatal, 's' asks for a stop. Notes the back-off that it meets.
- */
+/* A step that follows a script: 'r' retry (Redis; the message ends in a number), 'k' retry (Kafka), 'o' done, 'f'
+ * fatal, 's' asks for a stop, 't' lets a minute pass, then as 'r'. Notes the back-off that it meets. */
 struct script {
     struct loop loop;
+    struct clock clock;
+    int64_t now_us;
     const char *next;
     int64_t met[16];
     size_t count;
 };
 
+static int64_t scripted_us(const struct clock *clock) {
+    return ((const struct script *)((const char *)clock - offsetof(struct script, clock)))->now_us;
+}
+
 static int scripted_step(void *self, struct err *err) {
     struct script *script = self;
     script->met[script->count++] = script->loop.backoff_ms;
     switch (*script->next++) {
+    case 't':
+        script->now_us += 60000000;
+        return err_set(err, ERR_STORE_UNAVAILABLE, "away %zu", script->count);
     case 'r':
-        return err_set(err, ERR_STORE_UNAVAILABLE, "away");
+        return err_set(err, ERR_STORE_UNAVAILABLE, "away %zu", script->count);
+    case 'k':
+        return err_set(err, ERR_BUS_UNAVAILABLE, "no broker");
     case 'o':
         return 1;
     case 'f':
@@ -295,9 +308,34 @@ static int scripted_step(void *self, struct err *err) {
 }
 
 static int run_script(struct script *script, const char *text, struct err *err) {
-    *script = (struct script){.loop = {.role = "test", .step = scripted_step, .clock = &clock_system}, .next = text};
+    *script = (struct script){.loop = {.role = "test", .step = scripted_step},
+                              .clock = {.mono_us = scripted_us},
+                              .now_us = 1000,
+                              .next = text};
     script->loop.self = script;
+    script->loop.clock = &script->clock;
     return loop_run(&script->loop, err);
+}
+
+/* What the script makes the loop log: each line's first word after the role, in a row. */
+static const char *logged(const char *text) {
+    static char lines[4096];
+    struct script script;
+    struct err err;
+    int saved = dup(STDERR_FILENO);
+    FILE *file = tmpfile();
+    assert_true(saved >= 0 && file && dup2(fileno(file), STDERR_FILENO) >= 0);
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    (void)!run_script(&script, text, &err);
+    log_setup(LOG_LEVEL_OFF, LOG_FORMAT_TEXT);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    lines[0] = '\0';
+    rewind(file);
+    for (char line[512], word[64]; fgets(line, sizeof line, file);)
+        if (sscanf(line, "%*s %*s %*s %63s", word) == 1) strcat(strcat(lines, word), " ");
+    fclose(file);
+    return lines;
 }
 
 static void test_loop_backs_off_twice_as_long_each_time_and_forgets_it_after_a_success(void **state) {
@@ -316,6 +354,13 @@ static void test_loop_ends_on_a_fatal_error_with_that_error(void **state) {
     assert_int_equal(script.count, 3);
     assert_int_equal(err.code, ERR_CONFIG);
     assert_string_equal(err.msg, "broken");
+}
+
+static void test_loop_tells_a_lasting_trouble_once_a_while_and_when_it_is_over(void **state) {
+    assert_string_equal(logged("orrrf"), "away broken ");
+    assert_string_equal(logged("rkrkrkorof"), "away no works away works broken ");
+    assert_string_equal(logged("rrtrtrf"), "away away away broken ");
+    assert_string_equal(logged("ff"), "broken ");
 }
 
 /* The stop flag is for good, so this one stands last. */
@@ -356,6 +401,7 @@ int main(void) {
         cmocka_unit_test(test_nearest_word_of_a_very_long_word_is_none),
         cmocka_unit_test(test_loop_backs_off_twice_as_long_each_time_and_forgets_it_after_a_success),
         cmocka_unit_test(test_loop_ends_on_a_fatal_error_with_that_error),
+        cmocka_unit_test(test_loop_tells_a_lasting_trouble_once_a_while_and_when_it_is_over),
         cmocka_unit_test(test_loop_ends_without_error_when_asked_to_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
