@@ -50,6 +50,10 @@ bool bus_kafka_reader_caught_up(const struct bus_consumer *reader);
 int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_delivered, void *self,
                        struct bus_producer **ret, struct err *err) MUSTCHECK;
 
+/* Makes the partitions of `topic` known, if it exists: a message that finds them unknown waits for librdkafka's next
+ * look round, which comes once a second. RETRY if no broker answers within some seconds. */
+int bus_kafka_producer_ask(struct bus_producer *prod, const char *topic, struct err *err) MUSTCHECK;
+
 struct bus_topic {
     const char *name;
     int partitions;

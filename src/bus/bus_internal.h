@@ -53,6 +53,8 @@ int bus__client_watermarks(struct bus__client *client, const char *topic, int32_
                            int64_t *ret_high, struct err *err) MUSTCHECK;
 /* The number of partitions of `topic`; RETRY if it does not exist. */
 int bus__client_partition_count(struct bus__client *client, const char *topic, int *ret, struct err *err) MUSTCHECK;
+/* Makes the partitions of `topic` known, if it exists. RETRY only if no broker answers. */
+int bus__client_ask_for_topic(struct bus__client *client, const char *topic, struct err *err) MUSTCHECK;
 
 /* --- kafka_tsan.c --------------------------------------------------------------------------------------------------
  */

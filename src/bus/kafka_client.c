@@ -139,21 +139,34 @@ int bus__client_watermarks(struct bus__client *client, const char *topic, int32_
     return bus__client_fail(client, code, err, "offsets of %s[%d]", topic, (int)partition);
 }
 
-int bus__client_partition_count(struct bus__client *client, const char *topic, int *ret, struct err *err) {
+/* *ret_count is 0 where the brokers know no such topic; -1 where none answers. */
+static int count_partitions(struct bus__client *client, const char *topic, int *ret_count,
+                            rd_kafka_resp_err_t *ret_topic_code, struct err *err) {
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(client->rk, topic, NULL);
     if (!rkt) return bus__client_fail(client, rd_kafka_last_error(), err, "topic %s", topic);
-    const struct rd_kafka_metadata *metadata = NULL;
+    const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, rkt, &metadata, BUS__QUERY_TIMEOUT_MS);
-    int count = 0;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        BUG_ON(metadata->topic_cnt != 1);
-        code = metadata->topics[0].err;
-        count = metadata->topics[0].partition_cnt;
-        rd_kafka_metadata_destroy(metadata);
-    }
     rd_kafka_topic_destroy(rkt);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return bus__client_fail(client, code, err, "topic %s", topic);
+    BUG_ON(metadata->topic_cnt != 1);
+    *ret_topic_code = metadata->topics[0].err;
+    *ret_count = metadata->topics[0].partition_cnt;
+    rd_kafka_metadata_destroy(metadata);
+    return 0;
+}
+
+int bus__client_partition_count(struct bus__client *client, const char *topic, int *ret, struct err *err) {
+    rd_kafka_resp_err_t code;
+    int count;
+    if (count_partitions(client, topic, &count, &code, err) != 0) return -1;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && count == 0) code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return bus__client_fail(client, code, err, "topic %s", topic);
     *ret = count;
     return 0;
+}
+
+int bus__client_ask_for_topic(struct bus__client *client, const char *topic, struct err *err) {
+    rd_kafka_resp_err_t ignored;
+    int count;
+    return count_partitions(client, topic, &count, &ignored, err);
 }

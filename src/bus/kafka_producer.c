@@ -15,7 +15,6 @@ struct producer {
     bus_delivered_fn *on_delivered;
     void *self;
     bool closing;
-    bool ask_first; /* short_lived, and nothing was produced yet */
 };
 
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *report, void *opaque) {
@@ -40,18 +39,8 @@ static rd_kafka_headers_t *headers_of(const struct bus_out *msg) {
     return headers;
 }
 
-/* Makes the topic's partitions known before its first message. A message that finds them unknown waits for librdkafka's
- * next look around, which comes once a second. Whether it worked does not matter here: the message finds out. */
-static void ask_for_topic(struct producer *prod, const char *topic) {
-    struct err ignored;
-    int count;
-    prod->ask_first = false;
-    (void)!bus__client_partition_count(&prod->client, topic, &count, &ignored);
-}
-
 static int producer_produce(struct bus_producer *base, const struct bus_out *msg, struct err *err) {
     struct producer *prod = (struct producer *)base;
-    if (prod->ask_first) ask_for_topic(prod, msg->topic);
     rd_kafka_headers_t *headers = headers_of(msg);
     rd_kafka_resp_err_t code = rd_kafka_producev(
         prod->client.rk, RD_KAFKA_V_TOPIC(msg->topic), RD_KAFKA_V_PARTITION(msg->partition),
@@ -87,6 +76,11 @@ static void producer_free(struct bus_producer *base) {
 static const struct bus_producer_ops producer_ops = {
     .produce = producer_produce, .poll = producer_poll, .free = producer_free};
 
+int bus_kafka_producer_ask(struct bus_producer *base, const char *topic, struct err *err) {
+    BUG_ON(base->ops != &producer_ops);
+    return bus__client_ask_for_topic(&((struct producer *)base)->client, topic, err);
+}
+
 int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_delivered, void *self,
                        struct bus_producer **ret, struct err *err) {
     rd_kafka_conf_t *conf;
@@ -100,7 +94,6 @@ int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_
     prod->base.ops = &producer_ops;
     prod->on_delivered = on_delivered;
     prod->self = self;
-    prod->ask_first = cfg->short_lived;
     if (bus__client_open(&prod->client, RD_KAFKA_PRODUCER, conf, err) != 0) {
         free(prod);
         return -1;

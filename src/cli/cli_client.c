@@ -61,6 +61,8 @@ int cli__open_producer(struct cli_context *ctx, bus_delivered_fn *on_acked, void
 
 /* A full queue is not an error here: it empties while the deliveries are served. */
 int cli__produce(struct cli_producer *producer, const struct bus_out *msg, struct err *err) {
+    if (!producer->answered && bus_kafka_producer_ask(producer->prod, msg->topic, err) != 0) return -1;
+    producer->answered = true;
     producer->unacked++;
     while (bus_produce(producer->prod, msg, err) != 0) {
         if (err->code != ERR_BUS_UNAVAILABLE || producer->failed > 0) {
@@ -77,6 +79,7 @@ int cli__flush(struct cli_producer *producer, int64_t timeout_ms, struct err *er
     bool noted = !producer->notes;
     while (producer->unacked > 0) {
         if (bus_producer_poll(producer->prod, POLL_MS, err) != 0) return -1;
+        if (producer->unacked == 0) break;
         int64_t waited = clock_mono_ms(&clock_system) - start;
         if (!noted && waited > NOTE_AFTER_MS) {
             fprintf(stderr, "waiting for Kafka to acknowledge (it may be away; giving up takes up to %d s) ...\n",

@@ -26,12 +26,14 @@ struct cli_producer {
     struct bus_producer *prod;
     bus_delivered_fn *on_acked;
     void *self;
-    bool notes; /* tell the person when Kafka lets us wait */
+    bool notes;    /* tell the person when Kafka lets us wait */
+    bool answered; /* a broker did, when asked about the first message's topic */
     size_t unacked, failed;
     struct err first_err; /* of the failed ones */
 };
 int cli__open_producer(struct cli_context *ctx, bus_delivered_fn *on_acked, void *self, struct cli_producer *ret,
                        struct err *err) MUSTCHECK;
+/* Fails with the first message if no broker answers: nobody waits half a minute for a wrong address. */
 int cli__produce(struct cli_producer *producer, const struct bus_out *msg, struct err *err) MUSTCHECK;
 int cli__flush(struct cli_producer *producer, int64_t timeout_ms, struct err *err) MUSTCHECK; /* waits for every ack */
 void cli__close_producer(struct cli_producer *producer);

@@ -23,7 +23,7 @@ static void test_property_that_a_promise_rests_on_is_refused_by_name(void **stat
     assert_refused("enable.auto.commit", "true", "store");
     assert_refused("auto.offset.reset", "latest", "error");
     assert_refused("partitioner", "random", "partition");
-    assert_refused("group.id", "x", "kafka.group");
+    assert_refused("group.id", "x", "bus.group");
 }
 
 static void test_unknown_property_and_bad_value_are_refused_in_librdkafkas_words(void **state) {
@@ -37,6 +37,29 @@ static void test_ordinary_properties_pass(void **state) {
     struct bus_kafka_config cfg = {.props = props, .prop_count = 3};
     struct err err;
     assert_int_equal(bus_kafka_check_props(&cfg, &err), 0);
+}
+
+static void ignore_delivery(void *self, uint64_t tag, const struct err *err) {}
+
+/* Asks the cluster at `bootstrap` for `topic`. */
+static int ask(const char *bootstrap, const char *topic, struct err *err) {
+    struct bus_property prop = {"bootstrap.servers", bootstrap};
+    struct bus_kafka_config cfg = {.props = &prop, .prop_count = 1, .short_lived = true};
+    struct bus_producer *prod;
+    assert_int_equal(bus_kafka_producer(&cfg, ignore_delivery, NULL, &prod, err), 0);
+    int rc = bus_kafka_producer_ask(prod, topic, err);
+    bus_producer_free(prod);
+    return rc;
+}
+
+static void test_producer_that_asks_learns_that_no_broker_answers_but_misses_no_topic(void **state) {
+    struct err err;
+    const char *bootstrap = bus_cases_config().props[0].value;
+    assert_int_equal(ask(bootstrap, bus_cases_topics[0].name, &err), 0);
+    assert_int_equal(ask(bootstrap, "nobody-made-this", &err), 0);
+    assert_int_equal(ask("127.0.0.1:1", bus_cases_topics[0].name, &err), -1);
+    assert_int_equal(err.code, ERR_BUS_UNAVAILABLE);
+    assert_non_null(strstr(err.msg, "127.0.0.1:1"));
 }
 
 static void test_client_without_bootstrap_servers_is_refused(void **state) {
@@ -59,6 +82,7 @@ int main(void) {
         cmocka_unit_test(test_unknown_property_and_bad_value_are_refused_in_librdkafkas_words),
         cmocka_unit_test(test_ordinary_properties_pass),
         cmocka_unit_test(test_client_without_bootstrap_servers_is_refused),
+        cmocka_unit_test(test_producer_that_asks_learns_that_no_broker_answers_but_misses_no_topic),
     };
     int failures = bus_cases_run(bus_mock_bootstrap(mock), more, sizeof more / sizeof *more);
     bus_mock_stop(mock);

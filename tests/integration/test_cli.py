@@ -10,7 +10,7 @@ import unittest
 import flow
 import penstock_test as pt
 
-BOUND_SECONDS = 20  # for what must give up; the settings below say 2 s, the rest is a loaded machine
+BOUND_SECONDS = 20  # for what must give up: 5 s without a broker's answer, 10 s without Redis; the rest is a loaded machine
 
 
 class Cli(unittest.TestCase):
@@ -242,7 +242,7 @@ class Cli(unittest.TestCase):
     def test_dead_kafka_is_3_with_a_hint(self):
         port = pt.free_port()
         self.dead([("submit", "--model", "echo"), ("cancel", "x"), ("pause", "x"), ("events", "--from-beginning"), ("verify",)],
-                  [f"kafka.bootstrap.servers=127.0.0.1:{port}", "kafka.message.timeout.ms=2000"], f"127.0.0.1:{port}")
+                  [f"kafka.bootstrap.servers=127.0.0.1:{port}"], f"127.0.0.1:{port}: Connect")
 
     def test_dead_redis_is_3_with_a_hint(self):
         port = pt.free_port()
