@@ -50,5 +50,12 @@ const struct config_property *config_kafka_properties(const struct config *cfg, 
 void config_print(const struct config *cfg, FILE *out);
 void config_print_json(const struct config *cfg, FILE *out);
 void config_print_markdown(FILE *out); /* docs/configuration.md */
+void config_print_man(FILE *out);      /* penstock.conf(5), as man(7) */
+
+/* The table's settings one by one, from index 0; false: there are no more. */
+struct config_info {
+    const char *name, *doc, *choices; /* "section.key"; "a|b", or NULL: not one of a few words */
+};
+bool config_info_at(size_t index, struct config_info *ret);
 
 #endif

@@ -1,13 +1,13 @@
 /* Between the files of cli: the context that a command gets, and what commands share. A command is
  *
- *     int cmd_x(struct cli_context *ctx, int argc, char **argv) {   // argv[0] is "x"
+ *     static int x_main(struct cli_context *ctx, int argc, char **argv) {   // argv[0] is "x"
  *         int opt;
- *         while ((opt = cli__getopt(ctx, argc, argv, "m:", own)) != CLI_OPT_END) ...   // CLI_OPT_EXIT: return
- * ctx->exit_code if (cli__begin(ctx) != 0) return ctx->exit_code;                             // ctx->cfg is loaded
+ *         while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) ...   // CLI_OPT_EXIT: return ctx->exit_code
+ *         if (cli__begin(ctx) != 0) return ctx->exit_code;                  // ctx->cfg is loaded
  *         ...
- *         return cli__fail(ctx, &err);                                                 // prints, and gives the exit
- * code
+ *         return cli__fail(ctx, &err);                                      // prints, and gives the exit code
  *     }
+ *     const struct cli_command cmd_x = {.name = "x", .options = options, .run = x_main, ...};
  */
 #ifndef PENSTOCK_CLI_INTERNAL_H
 #define PENSTOCK_CLI_INTERNAL_H
@@ -26,17 +26,40 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_UNREACHABLE = 3, CLI_NOT_F
 
 struct bus_property;
 struct cli_context;
+
+/* What a value or an argument is, for completion: words with '|' between them, or one of these. NULL: anything. */
+#define CLI_FILES    "@files"
+#define CLI_FOLDERS  "@folders"
+#define CLI_MODELS   "@models"   /* of the repository, or those that workers have */
+#define CLI_JOBS     "@jobs"     /* ids of the newest jobs */
+#define CLI_SETTINGS "@settings" /* section.key=value */
+#define CLI_COMMANDS "@commands"
+#define CLI_STATES   "queued|running|completed|failed|cancelled"
+
+/* The one description of an option: getopt, --help, the manual pages and the shells' completion are made of it. */
+struct cli_option {
+    const char *name;     /* "follow"; NULL ends the list */
+    int val;              /* what cli__getopt returns; a letter is the short option, too */
+    const char *value;    /* what --help calls its value; NULL: it takes none */
+    const char *complete; /* what may stand there */
+    const char *doc;      /* NULL: not shown to anybody */
+};
+
 struct cli_command {
     const char *name, *summary;
+    const char *usage;                /* what stands behind the name: "[FILE...] [OPTIONS]" */
+    const char *about;                /* paragraphs with an empty line between; lines that begin with two spaces stay */
+    const struct cli_option *options; /* NULL: only the common ones */
+    const char *examples;             /* one a line */
+    const char *arguments;            /* what they are, for completion */
     int (*run)(struct cli_context *ctx, int argc, char **argv);
-    const char *help; /* usage, options, examples; cli.c adds the common options and the exit codes */
 };
 
 struct cli_context {
     const struct cli_command *command;
     struct config *cfg;      /* NULL before cli__begin */
     bool json, quiet;        /* --json, -q */
-    bool color;              /* standard output is a terminal that may be coloured */
+    bool color;              /* standard output is a terminal that may be coloured, or --color says so */
     bool terminal;           /* standard error is a terminal: progress bars */
     const char *config_flag; /* -c, or NULL */
     char *config_path;       /* the file that cfg came from, or NULL: none */
@@ -46,15 +69,26 @@ struct cli_context {
     int exit_code;
 };
 
-/* --- cli.c -------------------------------------------------------------------------------------------------------- */
-void cli__print_help(const struct cli_context *ctx); /* of ctx->command, to standard output */
+/* --- cli.c: the table of commands --------------------------------------------------------------------------------- */
+extern const struct cli_command *const cli__commands[]; /* ended by NULL */
+const struct cli_command *cli__command_find(const char *name);
+int cli__unknown_command(struct cli_context *ctx, const char *name); /* CLI_USAGE, printed; knows a near one */
+void cli__print_version(const struct cli_context *ctx);
+
+/* --- cli_help.c: what the table says, for people ------------------------------------------------------------------ */
+void cli__help_overview(FILE *out);
+void cli__help_command(const struct cli_command *command, FILE *out);
+void cli__man_overview(FILE *out); /* penstock(1), as man(7) */
+void cli__man_command(const struct cli_command *command, FILE *out);
 
 /* --- cli_options.c: options and configuration --------------------------------------------------------------------- */
 enum { CLI_OPT_END = -1, CLI_OPT_EXIT = -2, CLI_OPT_OWN = 256 /* val of a command's first long-only option */ };
+extern const struct cli_option cli__common_options[];
 
-/* getopt_long with the common options added and handled: returns the command's own options, CLI_OPT_END (arguments
- * begin at optind), or CLI_OPT_EXIT when --help was answered or the usage was wrong (ctx->exit_code tells). */
-int cli__getopt(struct cli_context *ctx, int argc, char **argv, const char *own_short, const struct option *own);
+/* getopt_long over ctx->command's options and the common ones, which it handles itself: returns the command's own,
+ * CLI_OPT_END (arguments begin at optind), or CLI_OPT_EXIT when --help was answered or the usage was wrong
+ * (ctx->exit_code tells). */
+int cli__getopt(struct cli_context *ctx, int argc, char **argv);
 
 /* As -s: "section.key=value" (borrowed). Before cli__begin. */
 void cli__override(struct cli_context *ctx, const char *override);
@@ -97,28 +131,9 @@ bool cli__dev_config(struct buf *ret);
 /* The file to read (caller frees), NULL for none. */
 char *cli__find_config(const char *flag, bool *ret_is_dev);
 
-/* --- commands, each with its help --------------------------------------------------------------------------------- */
-#define CLI_COMMAND(name)                                                                                              \
-    int cmd_##name(struct cli_context *ctx, int argc, char **argv);                                                    \
-    extern const char cmd_##name##_help[]
-CLI_COMMAND(submit);
-CLI_COMMAND(check_model);
-CLI_COMMAND(get);
-CLI_COMMAND(list);
-CLI_COMMAND(cancel);
-CLI_COMMAND(pause);
-CLI_COMMAND(resume);
-CLI_COMMAND(drain);
-CLI_COMMAND(wait);
-CLI_COMMAND(queues);
-CLI_COMMAND(workers);
-CLI_COMMAND(models);
-CLI_COMMAND(config);
-CLI_COMMAND(demo);
-CLI_COMMAND(serve);
-CLI_COMMAND(worker);
-CLI_COMMAND(dev);
-CLI_COMMAND(events);
-CLI_COMMAND(verify);
+/* --- commands ----------------------------------------------------------------------------------------------------- */
+extern const struct cli_command cmd_dev, cmd_serve, cmd_worker, cmd_submit, cmd_get, cmd_list, cmd_wait, cmd_cancel,
+    cmd_pause, cmd_resume, cmd_drain, cmd_events, cmd_verify, cmd_queues, cmd_workers, cmd_models, cmd_check_model,
+    cmd_config, cmd_demo, cmd_completion, cmd_help;
 
 #endif

@@ -10,24 +10,37 @@
 #include "penstock/nearest.h"
 
 #define OPTIONS_MAX 48
-#define OPT_JSON    (CLI_OPT_OWN - 1)
+enum { OPT_JSON = CLI_OPT_OWN - 1, OPT_COLOR = CLI_OPT_OWN - 2 };
 
-static const struct option common[] = {
-    {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
-    {"json", no_argument, NULL, OPT_JSON},    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
+const struct cli_option cli__common_options[] = {
+    {"config", 'c', "FILE", CLI_FILES,
+     "configuration file (default: $PENSTOCK_CONFIG, a running `penstock dev`, /etc/penstock/penstock.ini)"},
+    {"set", 's', "SECTION.KEY=VALUE", CLI_SETTINGS, "set one setting; may be given again"},
+    {"json", OPT_JSON, NULL, NULL, "JSON on standard output, error envelopes on standard error"},
+    {"color", OPT_COLOR, "WHEN", "auto|always|never",
+     "colour: auto (the default: on a terminal, unless NO_COLOR is set), always or never"},
+    {"quiet", 'q', NULL, NULL, "no progress and no notes"},
+    {"help", 'h', NULL, NULL, "this text"},
+    {0},
 };
-#define COMMON_COUNT (sizeof common / sizeof common[0])
 
-/* The command's options, then the common ones, then the terminator. Returns how many. */
-static size_t merge(const struct option *own, struct option ret[static OPTIONS_MAX]) {
-    size_t count = 0;
-    for (; own && own->name; own++) ret[count++] = *own;
-    BUG_ON(count + COMMON_COUNT + 1 > OPTIONS_MAX);
-    memcpy(ret + count, common, sizeof common);
-    count += COMMON_COUNT;
-    ret[count] = (struct option){0};
-    return count;
+struct getopt_table {
+    struct option all[OPTIONS_MAX]; /* the command's, the common ones, the terminator */
+    size_t count;
+    char letters[2 * OPTIONS_MAX + 2];
+};
+
+static void add_options(struct getopt_table *table, const struct cli_option *options) {
+    char *end = table->letters + strlen(table->letters);
+    for (; options && options->name; options++) {
+        BUG_ON(table->count + 1 >= OPTIONS_MAX);
+        int has_value = options->value ? required_argument : no_argument;
+        table->all[table->count++] = (struct option){options->name, has_value, NULL, options->val};
+        if (options->val >= OPT_COLOR) continue;
+        *end++ = (char)options->val;
+        if (options->value) *end++ = ':';
+    }
+    *end = '\0';
 }
 
 static int leave(struct cli_context *ctx, int code) {
@@ -36,14 +49,14 @@ static int leave(struct cli_context *ctx, int code) {
 }
 
 /* "--wat=3" -> "--wat" */
-static int refuse_option(struct cli_context *ctx, char **argv, const struct option *all, size_t count) {
+static int refuse_option(struct cli_context *ctx, char **argv, const struct getopt_table *table) {
     const char *given = argv[optind - 1];
     if (strncmp(given, "--", 2) != 0) return leave(ctx, cli__usage(ctx, "unknown option '-%c'", optopt));
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(given + 2, "="), given + 2);
     const char *names[OPTIONS_MAX];
-    for (size_t i = 0; i < count; i++) names[i] = all[i].name;
-    const char *meant = nearest_word(word, names, count);
+    for (size_t i = 0; i < table->count; i++) names[i] = table->all[i].name;
+    const char *meant = nearest_word(word, names, table->count);
     if (optopt != 0) return leave(ctx, cli__usage(ctx, "option '--%s' takes no value", word));
     if (meant) return leave(ctx, cli__usage(ctx, "unknown option '--%s'; did you mean '--%s'?", word, meant));
     return leave(ctx, cli__usage(ctx, "unknown option '--%s'", word));
@@ -54,40 +67,53 @@ void cli__override(struct cli_context *ctx, const char *override) {
     ctx->overrides[ctx->override_count++] = override;
 }
 
-int cli__getopt(struct cli_context *ctx, int argc, char **argv, const char *own_short, const struct option *own) {
-    struct option all[OPTIONS_MAX];
-    char letters[64];
-    size_t count = merge(own, all);
-    int n = snprintf(letters, sizeof letters, ":c:s:qh%s", own_short);
-    BUG_ON(n < 0 || (size_t)n >= sizeof letters);
+static int set_color(struct cli_context *ctx, const char *when) {
+    if (strcmp(when, "auto") == 0) return 0;
+    ctx->color = strcmp(when, "always") == 0;
+    if (ctx->color || strcmp(when, "never") == 0) return 0;
+    ctx->exit_code = cli__usage(ctx, "--color '%s' is none of auto, always, never", when);
+    return -1;
+}
+
+/* True if it was a common one; -1 with the usage error printed. */
+static int take_common(struct cli_context *ctx, int opt) {
+    switch (opt) {
+    case 'c':
+        ctx->config_flag = optarg;
+        return true;
+    case 's':
+        cli__override(ctx, optarg);
+        return true;
+    case OPT_JSON:
+        ctx->json = true;
+        return true;
+    case OPT_COLOR:
+        return set_color(ctx, optarg) == 0 ? true : -1;
+    case 'q':
+        ctx->quiet = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+int cli__getopt(struct cli_context *ctx, int argc, char **argv) {
+    struct getopt_table table = {.letters = ":"};
+    add_options(&table, ctx->command->options);
+    add_options(&table, cli__common_options);
     opterr = 0;
     for (;;) {
-        int opt = getopt_long(argc, argv, letters, all, NULL);
-        switch (opt) {
-        case -1:
-            return CLI_OPT_END;
-        case 'c':
-            ctx->config_flag = optarg;
-            break;
-        case 's':
-            cli__override(ctx, optarg);
-            break;
-        case OPT_JSON:
-            ctx->json = true;
-            break;
-        case 'q':
-            ctx->quiet = true;
-            break;
-        case 'h':
-            cli__print_help(ctx);
+        int opt = getopt_long(argc, argv, table.letters, table.all, NULL);
+        if (opt == -1) return CLI_OPT_END;
+        if (opt == ':') return leave(ctx, cli__usage(ctx, "option '%s' needs a value", argv[optind - 1]));
+        if (opt == '?') return refuse_option(ctx, argv, &table);
+        if (opt == 'h') {
+            cli__help_command(ctx->command, stdout);
             return leave(ctx, CLI_OK);
-        case ':':
-            return leave(ctx, cli__usage(ctx, "option '%s' needs a value", argv[optind - 1]));
-        case '?':
-            return refuse_option(ctx, argv, all, count);
-        default:
-            return opt;
         }
+        int common = take_common(ctx, opt);
+        if (common < 0) return CLI_OPT_EXIT;
+        if (!common) return opt;
     }
 }
 

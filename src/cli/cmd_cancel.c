@@ -3,20 +3,15 @@
 
 #include "cli_jobs.h"
 
-const char cmd_cancel_help[] =
-    "Usage: penstock cancel JOB_ID... [OPTIONS]\n"
-    "\n"
-    "Asks for jobs to be cancelled. A running job ends as cancelled once its work has stopped.\n"
-    "A job that has not arrived yet is cancelled when it does.\n"
-    "\n"
-    "  --reason TEXT   kept in the events\n"
-    "  --wait          wait until the jobs have ended; exit code 0 if all were cancelled\n"
-    "  --timeout MS    with --wait: no longer than this (default 60000)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock cancel my-job --reason 'wrong image' --wait\n";
-
 enum { OPT_REASON = CLI_OPT_OWN, OPT_WAIT, OPT_TIMEOUT };
+
+static const struct cli_option options[] = {
+    {"reason", OPT_REASON, "TEXT", NULL, "kept in the events"},
+    {"wait", OPT_WAIT, NULL, NULL, "wait until the jobs have ended; exit code 0 if all were cancelled"},
+    {"timeout", OPT_TIMEOUT, "MS", NULL, "with --wait: no longer than this (default 60000)"},
+    {0},
+};
+
 enum { ACK_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 60000 };
 
 static int send_all(struct cli_context *ctx, char *const *ids, size_t count, const char *reason, struct err *err) {
@@ -52,7 +47,9 @@ static int cancel(struct cli_context *ctx, struct cli_wait *wait, char *const *i
     struct err err;
     if (send_all(ctx, ids, wait->count, reason, &err) != 0) return cli__fail(ctx, &err);
     if (!do_wait) {
-        if (!ctx->quiet)
+        for (size_t i = 0; ctx->json && i < wait->count; i++) /* a valid id needs no escapes */
+            printf("{\"job_id\":\"%s\",\"asked\":\"cancel\"}\n", ids[i]);
+        if (!ctx->json && !ctx->quiet)
             fprintf(stderr, "asked for %zu job%s to be cancelled\n", wait->count, wait->count == 1 ? "" : "s");
         return CLI_OK;
     }
@@ -60,16 +57,12 @@ static int cancel(struct cli_context *ctx, struct cli_wait *wait, char *const *i
     return wait->by_state[JOB_STATE_CANCELLED] == wait->count ? CLI_OK : CLI_FAILED;
 }
 
-int cmd_cancel(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"reason", required_argument, NULL, OPT_REASON},
-                                        {"wait", no_argument, NULL, OPT_WAIT},
-                                        {"timeout", required_argument, NULL, OPT_TIMEOUT},
-                                        {0}};
+static int cancel_main(struct cli_context *ctx, int argc, char **argv) {
     struct cli_wait wait = {.print = true, .timeout_ms = WAIT_TIMEOUT_MS};
     const char *reason = NULL;
     bool do_wait = false;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_REASON:
             reason = optarg;
             break;
@@ -91,3 +84,15 @@ int cmd_cancel(struct cli_context *ctx, int argc, char **argv) {
     wait.count = (size_t)(argc - optind);
     return cancel(ctx, &wait, argv + optind, reason, do_wait);
 }
+
+const struct cli_command cmd_cancel = {
+    .name = "cancel",
+    .summary = "Ask for jobs to be cancelled",
+    .usage = "JOB_ID... [OPTIONS]",
+    .about = "Asks for jobs to be cancelled. A running job ends as cancelled once its work has stopped. A job "
+             "that has not arrived yet is cancelled when it does.",
+    .options = options,
+    .examples = "penstock cancel my-job --reason 'wrong image' --wait",
+    .arguments = CLI_JOBS,
+    .run = cancel_main,
+};

@@ -15,27 +15,20 @@
 #include "penstock/onnx_report.h"
 #include "penstock/registry.h"
 
-const char cmd_check_model_help[] =
-    "Usage: penstock check-model PATH [--data DIR] [OPTIONS]\n"
-    "\n"
-    "Opens a model as a worker would and prints its inputs, outputs, operators and memory, and everything in it\n"
-    "that is not supported. PATH is a .onnx file or a folder with model.onnx.\n"
-    "\n"
-    "  --data DIR      run the test sets in DIR (test_data_set_*/input_*.pb, output_*.pb) and print the largest\n"
-    "                  absolute and relative error of each output\n"
-    "  --rtol R        how much an element may differ, as a part of what it should be (default 1e-3)\n"
-    "  --atol A        and beside that (default 1e-5); NaN never passes\n"
-    "  --batch N       what an input's free dimensions are taken for when memory is planned (default 1)\n"
-    "  --device cpu    where to run; cuda needs the plug-in\n"
-    "  --threads N     of one run (default 1)\n"
-    "\n"
-    "Exit code 0 if the model can be run and, with --data, every set is within tolerance; 1 if not.\n"
-    "\n"
-    "Examples:\n"
-    "  penstock check-model models/digits/1\n"
-    "  penstock check-model resnet50.onnx --data resnet50/\n";
-
 enum { OPT_DATA = CLI_OPT_OWN, OPT_RTOL, OPT_ATOL, OPT_BATCH, OPT_DEVICE, OPT_THREADS };
+
+static const struct cli_option options[] = {
+    {"data", OPT_DATA, "DIR", CLI_FOLDERS,
+     "run the test sets in DIR (test_data_set_*/input_*.pb, output_*.pb) and print the largest absolute and relative "
+     "error of each output"},
+    {"rtol", OPT_RTOL, "R", NULL, "how much an element may differ, as a part of what it should be (default 1e-3)"},
+    {"atol", OPT_ATOL, "A", NULL, "and beside that (default 1e-5); NaN never passes"},
+    {"batch", OPT_BATCH, "N", NULL, "what an input's free dimensions are taken for when memory is planned (default 1)"},
+    {"device", OPT_DEVICE, "DEVICE", "cpu|cuda", "where to run: cpu (default), or cuda, which needs the plug-in"},
+    {"threads", OPT_THREADS, "N", NULL, "of one run (default 1)"},
+    {0},
+};
+
 enum { SETS_MAX = 1000, FILE_MAX = 1 << 30 };
 
 struct check {
@@ -335,19 +328,12 @@ static int finish(struct check *check, int rc, struct err *err) {
     return check->good ? CLI_OK : CLI_FAILED;
 }
 
-int cmd_check_model(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"data", required_argument, NULL, OPT_DATA},
-                                        {"rtol", required_argument, NULL, OPT_RTOL},
-                                        {"atol", required_argument, NULL, OPT_ATOL},
-                                        {"batch", required_argument, NULL, OPT_BATCH},
-                                        {"device", required_argument, NULL, OPT_DEVICE},
-                                        {"threads", required_argument, NULL, OPT_THREADS},
-                                        {0}};
+static int check_model_main(struct cli_context *ctx, int argc, char **argv) {
     struct check check = {.ctx = ctx, .rtol = 1e-3, .atol = 1e-5, .batch = 1, .threads = 1, .good = true};
     const char *device = "cpu";
     struct err err;
     int opt, bad = 0;
-    while (!bad && (opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while (!bad && (opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_DATA:
             check.data = optarg;
             break;
@@ -378,3 +364,17 @@ int cmd_check_model(struct cli_context *ctx, int argc, char **argv) {
     if (rc == 0) rc = check_all(&check, &err);
     return finish(&check, rc, &err);
 }
+
+const struct cli_command cmd_check_model = {
+    .name = "check-model",
+    .summary = "Tell whether a model can be run, and whether it gives what it should",
+    .usage = "PATH [OPTIONS]",
+    .about = "Opens a model as a worker would and prints its inputs, outputs, operators and memory, and "
+             "everything in it that is not supported. PATH is a .onnx file or a folder with model.onnx. Exit code "
+             "0 if the model can be run and, with --data, every set is within tolerance; 1 if not.",
+    .options = options,
+    .examples = "penstock check-model models/digits/1\n"
+                "penstock check-model resnet50.onnx --data resnet50/",
+    .arguments = CLI_FILES,
+    .run = check_model_main,
+};

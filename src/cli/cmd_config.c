@@ -1,30 +1,28 @@
-/* penstock config: the effective settings, their check, and the reference page. */
+/* penstock config: the effective settings, their check, the reference page and the manual page. */
 #include "cli_control.h"
 
-const char cmd_config_help[] =
-    "Usage: penstock config [--check [--connect] | --markdown] [OPTIONS]\n"
-    "\n"
-    "Prints the effective settings as INI, each with its source; secrets are masked.\n"
-    "\n"
-    "  --check      only check them: Kafka properties, files and folders, the model repository;\n"
-    "               tells all that is wrong, connects to nothing\n"
-    "  --connect    with --check: ask Redis and Kafka, too\n"
-    "  --markdown   print docs/configuration.md\n"
-    "\n"
-    "Examples:\n"
-    "  penstock config -c /etc/penstock/penstock.ini --check\n"
-    "  penstock config --json -s worker.count=4\n";
+enum { OPT_CHECK = CLI_OPT_OWN, OPT_CONNECT, OPT_MARKDOWN, OPT_MAN };
 
-enum { OPT_CHECK = CLI_OPT_OWN, OPT_CONNECT, OPT_MARKDOWN };
+static const struct cli_option options[] = {
+    {"check", OPT_CHECK, NULL, NULL,
+     "only check them: Kafka properties, files and folders, the model repository; tells all that is wrong, connects to "
+     "nothing"},
+    {"connect", OPT_CONNECT, NULL, NULL, "with --check: ask Redis and Kafka, too"},
+    {"markdown", OPT_MARKDOWN, NULL, NULL, "print docs/configuration.md"},
+    {"man", OPT_MAN, NULL, NULL, "print the manual page penstock.conf(5), in the language of man(7)"},
+    {0},
+};
 
-int cmd_config(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"check", no_argument, NULL, OPT_CHECK},
-                                        {"connect", no_argument, NULL, OPT_CONNECT},
-                                        {"markdown", no_argument, NULL, OPT_MARKDOWN},
-                                        {0}};
-    bool do_check = false, do_connect = false, do_markdown = false;
+static int print_page(void (*print)(FILE *out)) {
+    print(stdout);
+    return CLI_OK;
+}
+
+static int config_main(struct cli_context *ctx, int argc, char **argv) {
+    bool do_check = false, do_connect = false;
+    void (*page)(FILE *out) = NULL;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_CHECK:
             do_check = true;
             break;
@@ -32,17 +30,17 @@ int cmd_config(struct cli_context *ctx, int argc, char **argv) {
             do_connect = true;
             break;
         case OPT_MARKDOWN:
-            do_markdown = true;
+            page = config_print_markdown;
+            break;
+        case OPT_MAN:
+            page = config_print_man;
             break;
         default:
             return ctx->exit_code;
         }
     if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
     if (do_connect && !do_check) return cli__usage(ctx, "--connect belongs to --check");
-    if (do_markdown) {
-        config_print_markdown(stdout);
-        return CLI_OK;
-    }
+    if (page) return print_page(page);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     if (do_check) return cli__config_check(ctx, do_connect);
     if (ctx->json)
@@ -51,3 +49,14 @@ int cmd_config(struct cli_context *ctx, int argc, char **argv) {
         config_print(ctx->cfg, stdout);
     return CLI_OK;
 }
+
+const struct cli_command cmd_config = {
+    .name = "config",
+    .summary = "Print or check the configuration",
+    .usage = "[OPTIONS]",
+    .about = "Prints the effective settings as INI, each with its source; secrets are masked.",
+    .options = options,
+    .examples = "penstock config -c /etc/penstock/penstock.ini --check\n"
+                "penstock config --json -s worker.count=4",
+    .run = config_main,
+};

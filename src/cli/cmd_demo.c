@@ -11,20 +11,15 @@
 #include "penstock/clock.h"
 #include "penstock/uuid.h"
 
-const char cmd_demo_help[] =
-    "Usage: penstock demo [--samples DIR] [OPTIONS]\n"
-    "\n"
-    "Submits the sample images of the digits model, waits for them, and prints for each what it shows, what was\n"
-    "recognised, and how long it waited and ran. Needs a running Penstock: `penstock dev`, for example.\n"
-    "Exit code 0 if every job completed and at least 95 % of the images were recognised.\n"
-    "\n"
-    "  --samples DIR    samples and their labels.json (default: digits/samples in models.repository)\n"
-    "  --timeout MS     wait no longer than this (default 60000)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock demo\n";
-
 enum { OPT_SAMPLES = CLI_OPT_OWN, OPT_TIMEOUT };
+
+static const struct cli_option options[] = {
+    {"samples", OPT_SAMPLES, "DIR", CLI_FOLDERS,
+     "samples and their labels.json (default: digits/samples in models.repository)"},
+    {"timeout", OPT_TIMEOUT, "MS", NULL, "wait no longer than this (default 60000)"},
+    {0},
+};
+
 enum { SAMPLES_MAX = 1000, PASS_PERCENT = 95, ACK_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 60000 };
 
 struct sample {
@@ -206,13 +201,11 @@ static int open_and_run(struct demo *demo) {
     return rc == 0 ? code : cli__fail(demo->ctx, &err);
 }
 
-int cmd_demo(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {
-        {"samples", required_argument, NULL, OPT_SAMPLES}, {"timeout", required_argument, NULL, OPT_TIMEOUT}, {0}};
+static int demo_main(struct cli_context *ctx, int argc, char **argv) {
     const char *folder = NULL;
     int64_t timeout_ms = WAIT_TIMEOUT_MS;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_SAMPLES:
             folder = optarg;
             break;
@@ -234,3 +227,15 @@ int cmd_demo(struct cli_context *ctx, int argc, char **argv) {
     free(demo);
     return code;
 }
+
+const struct cli_command cmd_demo = {
+    .name = "demo",
+    .summary = "Run the sample images of the digits model and print what was recognised",
+    .usage = "[OPTIONS]",
+    .about = "Submits the sample images of the digits model, waits for them, and prints for each what it shows, "
+             "what was recognised, and how long it waited and ran. Needs a running Penstock: `penstock dev`, for "
+             "example. Exit code 0 if every job completed and at least 95 % of the images were recognised.",
+    .options = options,
+    .examples = "penstock demo",
+    .run = demo_main,
+};

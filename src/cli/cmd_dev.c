@@ -27,22 +27,10 @@
 #define REDIS_START_MS 10000
 #define REDIS_STOP_MS  5000
 
-const char cmd_dev_help[] =
-    "Usage: penstock dev [--redis-port PORT] [OPTIONS]\n"
-    "\n"
-    "Runs everything on this machine for trying things out: a Kafka (librdkafka's mock cluster, real TCP, any\n"
-    "client may connect), a private redis-server, the control process and the workers. Starts empty, Ctrl-C\n"
-    "leaves nothing behind. The other commands find it by themselves.\n"
-    "The mock keeps about 5 MB a partition and forgets the oldest messages beyond that: for real work use\n"
-    "`penstock serve` with a Kafka of your own.\n"
-    "\n"
-    "      --redis-port PORT    where Redis listens on 127.0.0.1 (default: a free port)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock dev\n"
-    "  penstock dev -s worker.count=2 -s models.repository=./models\n";
-
 enum { OPT_REDIS_PORT = CLI_OPT_OWN };
+
+static const struct cli_option options[] = {
+    {"redis-port", OPT_REDIS_PORT, "PORT", NULL, "where Redis listens on 127.0.0.1 (default: a free port)"}, {0}};
 
 struct dev {
     struct cli_context *ctx;
@@ -276,14 +264,13 @@ static int run(struct dev *dev, struct arena *arena, struct err *err) {
     return dev->redis_died ? err_set(err, ERR_STORE_UNAVAILABLE, "redis-server ended unexpectedly") : 0;
 }
 
-int cmd_dev(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"redis-port", required_argument, NULL, OPT_REDIS_PORT}, {0}};
+static int dev_main(struct cli_context *ctx, int argc, char **argv) {
     struct dev dev = {.ctx = ctx, .lock_fd = -1};
     struct arena arena;
     struct err err;
     int64_t port = 0;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_REDIS_PORT && cli__parse_int(ctx, "--redis-port", optarg, 1, 65535, &port) != 0)
             return ctx->exit_code;
@@ -305,3 +292,19 @@ int cmd_dev(struct cli_context *ctx, int argc, char **argv) {
     arena_done(&arena);
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
 }
+
+const struct cli_command cmd_dev = {
+    .name = "dev",
+    .summary = "Run everything here for trying things out: Kafka mock, Redis, control, workers",
+    .usage = "[OPTIONS]",
+    .about = "Runs everything on this machine for trying things out: a Kafka (librdkafka's mock cluster, real "
+             "TCP, any client may connect), a private redis-server, the control process and the workers. Starts "
+             "empty, Ctrl-C leaves nothing behind. The other commands find it by themselves.\n"
+             "\n"
+             "The mock keeps about 5 MB a partition and forgets the oldest messages beyond that: for real work "
+             "use `penstock serve` with a Kafka of your own.",
+    .options = options,
+    .examples = "penstock dev\n"
+                "penstock dev -s worker.count=2 -s models.repository=./models",
+    .run = dev_main,
+};

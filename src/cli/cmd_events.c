@@ -11,25 +11,16 @@
 #define POLL_MAX 500
 #define POLL_MS  50
 
-const char cmd_events_help[] =
-    "Usage: penstock events [--job ID] [--from-beginning] [--follow] [OPTIONS]\n"
-    "\n"
-    "Prints events from the events topic: one line for each transition of each job, and for each refused command.\n"
-    "Without options it waits for new ones until Ctrl-C.\n"
-    "\n"
-    "      --from-beginning    print what is there, then end\n"
-    "      --job ID            only this job's events; implies --from-beginning\n"
-    "      --wait MS           with --job: wait so long for its last event, which follows the record within\n"
-    "                          milliseconds (default 1000)\n"
-    "  -f, --follow            then wait for new ones\n"
-    "      --json              the event's value, one JSON object a line\n"
-    "\n"
-    "Examples:\n"
-    "  penstock events\n"
-    "  penstock events --job 01JD3V6S0000000000000000 --json\n"
-    "  penstock events --from-beginning | grep rejected\n";
-
 enum { OPT_FROM_BEGINNING = CLI_OPT_OWN, OPT_JOB, OPT_WAIT };
+
+static const struct cli_option options[] = {
+    {"from-beginning", OPT_FROM_BEGINNING, NULL, NULL, "print what is there, then end"},
+    {"job", OPT_JOB, "ID", CLI_JOBS, "only this job's events; implies --from-beginning"},
+    {"wait", OPT_WAIT, "MS", NULL,
+     "with --job: wait so long for its last event, which follows the record within milliseconds (default 1000)"},
+    {"follow", 'f', NULL, NULL, "then wait for new ones"},
+    {0},
+};
 
 struct trail {
     struct cli_context *ctx;
@@ -93,12 +84,7 @@ static int read_trail(struct trail *trail, struct bus_consumer *reader, bool fol
     return 0;
 }
 
-int cmd_events(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"from-beginning", no_argument, NULL, OPT_FROM_BEGINNING},
-                                        {"job", required_argument, NULL, OPT_JOB},
-                                        {"wait", required_argument, NULL, OPT_WAIT},
-                                        {"follow", no_argument, NULL, 'f'},
-                                        {0}};
+static int events_main(struct cli_context *ctx, int argc, char **argv) {
     struct trail trail = {.ctx = ctx};
     bool from_beginning = false, follow = false;
     int64_t wait_ms = 1000;
@@ -106,7 +92,7 @@ int cmd_events(struct cli_context *ctx, int argc, char **argv) {
     struct bus_consumer *reader;
     struct err err;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "f", own)) != CLI_OPT_END) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == 'f') follow = true;
         if (opt == OPT_FROM_BEGINNING) from_beginning = true;
@@ -131,3 +117,16 @@ int cmd_events(struct cli_context *ctx, int argc, char **argv) {
     }
     return CLI_OK;
 }
+
+const struct cli_command cmd_events = {
+    .name = "events",
+    .summary = "Print the events of all jobs or of one",
+    .usage = "[OPTIONS]",
+    .about = "Prints events from the events topic: one line for each transition of each job, and for each refused "
+             "command. Without options it waits for new ones until Ctrl-C.",
+    .options = options,
+    .examples = "penstock events\n"
+                "penstock events --job 01JD3V6S0000000000000000 --json\n"
+                "penstock events --from-beginning | grep rejected",
+    .run = events_main,
+};

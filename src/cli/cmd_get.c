@@ -5,19 +5,14 @@
 #include "cli_jobs.h"
 #include "penstock/clock.h"
 
-const char cmd_get_help[] = "Usage: penstock get JOB_ID... [OPTIONS]\n"
-                            "\n"
-                            "Prints the record of each job. With --json: one line each, with its result and error.\n"
-                            "\n"
-                            "  --result   only the result document, as stored\n"
-                            "  --spec     only the spec; with --json: the record and its spec\n"
-                            "  --error    only the error document\n"
-                            "\n"
-                            "Examples:\n"
-                            "  penstock get 0192f1c4-8c1e-7000-8000-000000000001\n"
-                            "  penstock get --result my-job | jq .outputs\n";
-
 enum { OPT_RESULT = CLI_OPT_OWN, OPT_SPEC, OPT_ERROR };
+
+static const struct cli_option options[] = {
+    {"result", OPT_RESULT, NULL, NULL, "only the result document, as stored"},
+    {"spec", OPT_SPEC, NULL, NULL, "only the spec; with --json: the record and its spec"},
+    {"error", OPT_ERROR, NULL, NULL, "only the error document"},
+    {0},
+};
 
 static void add_time(struct cli_table *table, const char *name, int64_t ms) {
     char at[25];
@@ -96,14 +91,10 @@ static int get_one(struct cli_context *ctx, struct store *st, const char *job_id
     return 0;
 }
 
-int cmd_get(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"result", no_argument, NULL, OPT_RESULT},
-                                        {"spec", no_argument, NULL, OPT_SPEC},
-                                        {"error", no_argument, NULL, OPT_ERROR},
-                                        {0}};
+static int get_main(struct cli_context *ctx, int argc, char **argv) {
     const char *what = NULL;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_RESULT:
             what = "result";
             break;
@@ -133,3 +124,15 @@ int cmd_get(struct cli_context *ctx, int argc, char **argv) {
     store_free(st);
     return code;
 }
+
+const struct cli_command cmd_get = {
+    .name = "get",
+    .summary = "Show a job's record, spec, result or error",
+    .usage = "JOB_ID... [OPTIONS]",
+    .about = "Prints the record of each job. With --json: one line each, with its result and error.",
+    .options = options,
+    .examples = "penstock get 0192f1c4-8c1e-7000-8000-000000000001\n"
+                "penstock get --result my-job | jq .outputs",
+    .arguments = CLI_JOBS,
+    .run = get_main,
+};

@@ -6,26 +6,20 @@
 #include "cli_jobs.h"
 #include "penstock/clock.h"
 
-const char cmd_list_help[] =
-    "Usage: penstock list [OPTIONS]\n"
-    "\n"
-    "Lists jobs, newest transition first. With --json: one record a line.\n"
-    "\n"
-    "  --state STATE    queued, running, completed, failed or cancelled\n"
-    "  --model NAME     of this model only\n"
-    "  --label N=VALUE  with this label, may be given again: all must match\n"
-    "  --since TIME     whose last transition was then or later: RFC 3339, or 90s, 10m, 3h, 7d ago\n"
-    "  --until TIME     and before then\n"
-    "  --limit N        at most N jobs (default 50)\n"
-    "  --all            every job\n"
-    "  --cursor CURSOR  go on where an earlier list ended\n"
-    "\n"
-    "Examples:\n"
-    "  penstock list --state failed --since 1h\n"
-    "  penstock list --label tenant=acme --model digits\n"
-    "  penstock list --all --json > jobs.jsonl\n";
-
 enum { OPT_STATE = CLI_OPT_OWN, OPT_MODEL, OPT_LABEL, OPT_SINCE, OPT_UNTIL, OPT_LIMIT, OPT_ALL, OPT_CURSOR };
+
+static const struct cli_option options[] = {
+    {"state", OPT_STATE, "STATE", CLI_STATES, "queued, running, completed, failed or cancelled"},
+    {"model", OPT_MODEL, "NAME", CLI_MODELS, "of this model only"},
+    {"label", OPT_LABEL, "NAME=VALUE", NULL, "with this label, may be given again: all must match"},
+    {"since", OPT_SINCE, "TIME", NULL, "whose last transition was then or later: RFC 3339, or 90s, 10m, 3h, 7d ago"},
+    {"until", OPT_UNTIL, "TIME", NULL, "and before then"},
+    {"limit", OPT_LIMIT, "N", NULL, "at most N jobs (default 50)"},
+    {"all", OPT_ALL, NULL, NULL, "every job"},
+    {"cursor", OPT_CURSOR, "CURSOR", NULL, "go on where an earlier list ended"},
+    {0},
+};
+
 enum { PAGE = 200, LIMIT_DEFAULT = 50, LABELS_MAX = 16 };
 
 struct filter {
@@ -135,20 +129,11 @@ static int parse_label(struct cli_context *ctx, char *pair, struct filter *filte
     return 0;
 }
 
-int cmd_list(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"state", required_argument, NULL, OPT_STATE},
-                                        {"model", required_argument, NULL, OPT_MODEL},
-                                        {"label", required_argument, NULL, OPT_LABEL},
-                                        {"since", required_argument, NULL, OPT_SINCE},
-                                        {"until", required_argument, NULL, OPT_UNTIL},
-                                        {"limit", required_argument, NULL, OPT_LIMIT},
-                                        {"all", no_argument, NULL, OPT_ALL},
-                                        {"cursor", required_argument, NULL, OPT_CURSOR},
-                                        {0}};
+static int list_main(struct cli_context *ctx, int argc, char **argv) {
     struct filter filter = {.query.labels = filter.labels};
     int64_t limit = LIMIT_DEFAULT;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_STATE:
             if (parse_state(ctx, optarg, &filter.query.state) != 0) return ctx->exit_code;
             break;
@@ -186,3 +171,15 @@ int cmd_list(struct cli_context *ctx, int argc, char **argv) {
     if (rc != 0 && err.code == ERR_INVALID_MEMBER) return cli__usage(ctx, "--%s", err.msg); /* the cursor */
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
 }
+
+const struct cli_command cmd_list = {
+    .name = "list",
+    .summary = "List jobs, newest first",
+    .usage = "[OPTIONS]",
+    .about = "Lists jobs, newest transition first. With --json: one record a line.",
+    .options = options,
+    .examples = "penstock list --state failed --since 1h\n"
+                "penstock list --label tenant=acme --model digits\n"
+                "penstock list --all --json > jobs.jsonl",
+    .run = list_main,
+};

@@ -6,20 +6,13 @@
 #include "cli_jobs.h"
 #include "penstock/registry.h"
 
-const char cmd_models_help[] = "Usage: penstock models [--repository DIR] [OPTIONS]\n"
-                               "\n"
-                               "Lists the models that workers have ready, with their inputs and outputs.\n"
-                               "With --json: one line for each worker, or for each version on disk.\n"
-                               "\n"
-                               "  --repository DIR   list a model repository on disk instead, with what each\n"
-                               "                     config.json says about its jobs\n"
-                               "\n"
-                               "Examples:\n"
-                               "  penstock models\n"
-                               "  penstock models --repository models\n"
-                               "  penstock models --repository models --json | jq .penstock\n";
-
 enum { OPT_REPOSITORY = CLI_OPT_OWN };
+
+static const struct cli_option options[] = {
+    {"repository", OPT_REPOSITORY, "DIR", CLI_FOLDERS,
+     "list a model repository on disk instead, with what each config.json says about its jobs"},
+    {0},
+};
 
 /* --- a repository on disk ------------------------------------------------------------------------------------------
  */
@@ -191,11 +184,10 @@ static int list_workers(struct cli_context *ctx, struct err *err) {
     return rc;
 }
 
-int cmd_models(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"repository", required_argument, NULL, OPT_REPOSITORY}, {0}};
+static int models_main(struct cli_context *ctx, int argc, char **argv) {
     const char *repository = NULL;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_REPOSITORY:
             repository = optarg;
             break;
@@ -208,3 +200,16 @@ int cmd_models(struct cli_context *ctx, int argc, char **argv) {
     int rc = repository ? list_repository(ctx, repository, &err) : list_workers(ctx, &err);
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
 }
+
+const struct cli_command cmd_models = {
+    .name = "models",
+    .summary = "List the models that workers have ready",
+    .usage = "[OPTIONS]",
+    .about = "Lists the models that workers have ready, with their inputs and outputs. With --json: one line for "
+             "each worker, or for each version on disk.",
+    .options = options,
+    .examples = "penstock models\n"
+                "penstock models --repository models\n"
+                "penstock models --repository models --json | jq .penstock",
+    .run = models_main,
+};

@@ -13,49 +13,22 @@
 #include "penstock/loop.h"
 #include "penstock/store_policy.h"
 
-const char cmd_pause_help[] =
-    "Usage: penstock pause [MODEL] [OPTIONS]\n"
-    "\n"
-    "Starts no more jobs of the model, or of any without MODEL. Running ones end as ever, new ones are queued,\n"
-    "cancels and timeouts go on. `penstock resume` undoes it.\n"
-    "\n"
-    "  --reason TEXT   for people; `penstock queues` shows it\n"
-    "  --wait          wait until it is in force, and print how many jobs there are\n"
-    "  --timeout MS    with --wait: no longer than this (default 60000)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock pause digits --reason 'new weights at noon'\n"
-    "  penstock pause --wait\n";
-
-const char cmd_resume_help[] =
-    "Usage: penstock resume [MODEL] [OPTIONS]\n"
-    "\n"
-    "Ends a pause or a drain: of the model, or of everything without MODEL. A model that was paused or drained by\n"
-    "name stays so when everything is resumed, and the other way round.\n"
-    "\n"
-    "  --wait          wait until it is in force, and print how many jobs there are\n"
-    "  --timeout MS    with --wait: no longer than this (default 60000)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock resume digits\n"
-    "  penstock resume --wait\n";
-
-const char cmd_drain_help[] =
-    "Usage: penstock drain [MODEL] [OPTIONS]\n"
-    "\n"
-    "Works off what is queued and takes nothing new. New jobs of a draining model are refused (`draining`, may be\n"
-    "sent again later); without MODEL everything drains, and new commands wait in Kafka.\n"
-    "`penstock resume` undoes it.\n"
-    "\n"
-    "  --reason TEXT   for people; `penstock queues` shows it\n"
-    "  --wait          wait until nothing is queued or running any more, delayed jobs included\n"
-    "  --timeout MS    with --wait: no longer than this (default: no limit)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock drain digits --reason 'retired' --wait\n"
-    "  penstock drain --wait --timeout 600000 && systemctl stop penstock\n";
-
 enum { OPT_REASON = CLI_OPT_OWN, OPT_WAIT, OPT_TIMEOUT };
+
+static const struct cli_option mode_options[] = {
+    {"reason", OPT_REASON, "TEXT", NULL, "for people; `penstock queues` shows it"},
+    {"wait", OPT_WAIT, NULL, NULL, "wait until it is in force, and print how many jobs there are"},
+    {"timeout", OPT_TIMEOUT, "MS", NULL, "with --wait: no longer than this (default 60000)"},
+    {0},
+};
+
+static const struct cli_option drain_options[] = {
+    {"reason", OPT_REASON, "TEXT", NULL, "for people; `penstock queues` shows it"},
+    {"wait", OPT_WAIT, NULL, NULL, "wait until nothing is queued or running any more, delayed jobs included"},
+    {"timeout", OPT_TIMEOUT, "MS", NULL, "with --wait: no longer than this (default: no limit)"},
+    {0},
+};
+
 enum { ACK_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 60000, POLL_MS = 50, GIVE_UP_MS = 10000 };
 
 struct order {
@@ -187,15 +160,24 @@ static int carry_out(struct cli_context *ctx, const struct order *order, struct 
     return rc;
 }
 
+static void print_asked(const struct cli_context *ctx, const struct order *order) {
+    const char *model = order->model ? order->model : "*";
+    struct buf name = {0};
+    if (ctx->json) {
+        wire_json_string(model, strlen(model), &name);
+        printf("{\"model\":%s,\"asked\":\"%s\"}\n", name.data, ctx->command->name);
+    } else if (!ctx->quiet) {
+        fprintf(stderr, "asked for %s to be %s\n", name_of(order),
+                order->type == WIRE_COMMAND_DRAIN ? "drained" : words[modes[order->type]]);
+    }
+    buf_done(&name);
+}
+
 static int run(struct cli_context *ctx, enum wire_command_type type, int argc, char **argv) {
-    static const struct option own[] = {{"reason", required_argument, NULL, OPT_REASON},
-                                        {"wait", no_argument, NULL, OPT_WAIT},
-                                        {"timeout", required_argument, NULL, OPT_TIMEOUT},
-                                        {0}};
     struct order order = {.type = type, .timeout_ms = type == WIRE_COMMAND_DRAIN ? 0 : WAIT_TIMEOUT_MS};
     struct err err;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) switch (opt) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_REASON:
             order.reason = optarg;
             break;
@@ -216,12 +198,56 @@ static int run(struct cli_context *ctx, enum wire_command_type type, int argc, c
         return cli__usage(ctx, "'%s' is not a model's name", order.model);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     if (carry_out(ctx, &order, &err) != 0) return cli__fail(ctx, &err);
-    if (!order.wait && !ctx->quiet)
-        fprintf(stderr, "asked for %s to be %s\n", name_of(&order),
-                type == WIRE_COMMAND_DRAIN ? "drained" : words[modes[type]]);
+    if (!order.wait) print_asked(ctx, &order);
     return CLI_OK;
 }
 
-int cmd_pause(struct cli_context *ctx, int argc, char **argv) { return run(ctx, WIRE_COMMAND_PAUSE, argc, argv); }
-int cmd_resume(struct cli_context *ctx, int argc, char **argv) { return run(ctx, WIRE_COMMAND_RESUME, argc, argv); }
-int cmd_drain(struct cli_context *ctx, int argc, char **argv) { return run(ctx, WIRE_COMMAND_DRAIN, argc, argv); }
+static int pause_main(struct cli_context *ctx, int argc, char **argv) {
+    return run(ctx, WIRE_COMMAND_PAUSE, argc, argv);
+}
+static int resume_main(struct cli_context *ctx, int argc, char **argv) {
+    return run(ctx, WIRE_COMMAND_RESUME, argc, argv);
+}
+static int drain_main(struct cli_context *ctx, int argc, char **argv) {
+    return run(ctx, WIRE_COMMAND_DRAIN, argc, argv);
+}
+
+const struct cli_command cmd_pause = {
+    .name = "pause",
+    .summary = "Start no more jobs of a model, or of any",
+    .usage = "[MODEL] [OPTIONS]",
+    .about = "Starts no more jobs of the model, or of any without MODEL. Running ones end as ever, new ones are "
+             "queued, cancels and timeouts go on. `penstock resume` undoes it.",
+    .options = mode_options,
+    .examples = "penstock pause digits --reason 'new weights at noon'\n"
+                "penstock pause --wait",
+    .arguments = CLI_MODELS,
+    .run = pause_main,
+};
+
+const struct cli_command cmd_resume = {
+    .name = "resume",
+    .summary = "End a pause or a drain",
+    .usage = "[MODEL] [OPTIONS]",
+    .about = "Ends a pause or a drain: of the model, or of everything without MODEL. A model that was paused or "
+             "drained by name stays so when everything is resumed, and the other way round.",
+    .options = mode_options,
+    .examples = "penstock resume digits\n"
+                "penstock resume --wait",
+    .arguments = CLI_MODELS,
+    .run = resume_main,
+};
+
+const struct cli_command cmd_drain = {
+    .name = "drain",
+    .summary = "Work off what is queued of a model, or everything, and take nothing new",
+    .usage = "[MODEL] [OPTIONS]",
+    .about = "Works off what is queued and takes nothing new. New jobs of a draining model are refused "
+             "(`draining`, may be sent again later); without MODEL everything drains, and new commands wait in "
+             "Kafka. `penstock resume` undoes it.",
+    .options = drain_options,
+    .examples = "penstock drain digits --reason 'retired' --wait\n"
+                "penstock drain --wait --timeout 600000 && systemctl stop penstock",
+    .arguments = CLI_MODELS,
+    .run = drain_main,
+};

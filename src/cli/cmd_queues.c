@@ -5,17 +5,6 @@
 #include "cli_jobs.h"
 #include "penstock/clock.h"
 
-const char cmd_queues_help[] =
-    "Usage: penstock queues [OPTIONS]\n"
-    "\n"
-    "Shows each model's queue: jobs that are queued in all, those of them that could start now, how long the oldest\n"
-    "of these has waited, running ones and their limit, and whether the model is paused or drains, and why.\n"
-    "Queued but not ready are delayed jobs and those of tenants at their limit. With --json: one queue a line.\n"
-    "\n"
-    "Examples:\n"
-    "  penstock queues\n"
-    "  penstock queues --json | jq 'select(.ready > 100)'\n";
-
 static const char *const modes[] = {
     [STORE_MODE_OPEN] = "open", [STORE_MODE_PAUSED] = "paused", [STORE_MODE_DRAINING] = "draining"};
 
@@ -60,15 +49,14 @@ static void print_table(const struct cli_context *ctx, const struct store_queue 
     cli__table_done(&table);
 }
 
-int cmd_queues(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{0}};
+static int queues_main(struct cli_context *ctx, int argc, char **argv) {
     struct store *st = NULL;
     struct store_queue *queues;
     enum store_mode all;
     size_t count;
     struct arena arena;
     struct err err;
-    while (cli__getopt(ctx, argc, argv, "", own) != CLI_OPT_END) return ctx->exit_code;
+    while (cli__getopt(ctx, argc, argv) != CLI_OPT_END) return ctx->exit_code;
     if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     arena_init(&arena);
@@ -81,3 +69,16 @@ int cmd_queues(struct cli_context *ctx, int argc, char **argv) {
     arena_done(&arena);
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
 }
+
+const struct cli_command cmd_queues = {
+    .name = "queues",
+    .summary = "Show what waits and runs of each model, and what holds it back",
+    .usage = "[OPTIONS]",
+    .about = "Shows each model's queue: jobs that are queued in all, those of them that could start now, how long "
+             "the oldest of these has waited, running ones and their limit, and whether the model is paused or "
+             "drains, and why. Queued but not ready are delayed jobs and those of tenants at their limit. With "
+             "--json: one queue a line.",
+    .examples = "penstock queues\n"
+                "penstock queues --json | jq 'select(.ready > 100)'",
+    .run = queues_main,
+};

@@ -1,32 +1,21 @@
 /* penstock serve: the control process. */
 #include "cli_control.h"
 
-const char cmd_serve_help[] =
-    "Usage: penstock serve [--no-workers] [OPTIONS]\n"
-    "\n"
-    "Runs the control process: takes commands from Kafka into Redis, lets deadlines happen, publishes every\n"
-    "transition to the events topic, and starts and watches worker.count worker processes.\n"
-    "More than one may run: they share the command partitions, and one of them publishes.\n"
-    "SIGTERM or Ctrl-C stops it gracefully, a second one at once; kill -9 loses nothing.\n"
-    "\n"
-    "      --no-workers              start no workers here; run `penstock worker` elsewhere\n"
-    "      --accept-lost-commands    go on where Kafka's retention deleted commands that were never read\n"
-    "\n"
-    "Examples:\n"
-    "  penstock serve -c /etc/penstock/penstock.ini\n"
-    "  penstock serve -s kafka.bootstrap.servers=127.0.0.1:9092 -s store.url=redis://127.0.0.1:6379\n";
-
 enum { OPT_NO_WORKERS = CLI_OPT_OWN, OPT_ACCEPT_LOST };
 
-int cmd_serve(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"no-workers", no_argument, NULL, OPT_NO_WORKERS},
-                                        {"accept-lost-commands", no_argument, NULL, OPT_ACCEPT_LOST},
-                                        {0}};
+static const struct cli_option options[] = {
+    {"no-workers", OPT_NO_WORKERS, NULL, NULL, "start no workers here; run `penstock worker` elsewhere"},
+    {"accept-lost-commands", OPT_ACCEPT_LOST, NULL, NULL,
+     "go on where Kafka's retention deleted commands that were never read"},
+    {0},
+};
+
+static int serve_main(struct cli_context *ctx, int argc, char **argv) {
     struct cli_control *control;
     struct err err;
     bool workers = true;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_NO_WORKERS) workers = false;
         if (opt == OPT_ACCEPT_LOST) cli__override(ctx, "bus.accept_lost_commands=true");
@@ -40,3 +29,18 @@ int cmd_serve(struct cli_context *ctx, int argc, char **argv) {
         return cli__fail(ctx, &err);
     return CLI_OK;
 }
+
+const struct cli_command cmd_serve = {
+    .name = "serve",
+    .summary = "Run the control process, with a Kafka and a Redis of your own",
+    .usage = "[OPTIONS]",
+    .about = "Runs the control process: takes commands from Kafka into Redis, lets deadlines happen, publishes "
+             "every transition to the events topic, and starts and watches worker.count worker processes. More "
+             "than one may run: they share the command partitions, and one of them publishes.\n"
+             "\n"
+             "SIGTERM or Ctrl-C stops it gracefully, a second one at once; kill -9 loses nothing.",
+    .options = options,
+    .examples = "penstock serve -c /etc/penstock/penstock.ini\n"
+                "penstock serve -s kafka.bootstrap.servers=127.0.0.1:9092 -s store.url=redis://127.0.0.1:6379",
+    .run = serve_main,
+};

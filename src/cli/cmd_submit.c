@@ -11,33 +11,6 @@
 #include "penstock/clock.h"
 #include "penstock/uuid.h"
 
-const char cmd_submit_help[] =
-    "Usage: penstock submit [FILE...] [OPTIONS]\n"
-    "\n"
-    "Sends jobs to Kafka and prints the id of each that Kafka has acknowledged. A FILE holds one JSON document or "
-    "many,\n"
-    "one after the other (- is standard input): create commands, specs without type and job_id, or CloudEvents.\n"
-    "Without FILE, --model alone makes a job. All are checked before any is sent.\n"
-    "\n"
-    "  --model NAME           model to run              --version V          its version (default: the latest)\n"
-    "  --job-id ID            the id; of several: ID-1, ID-2 ... (default: the document's, else a UUIDv7)\n"
-    "  --param NAME=VALUE     a parameter, may be given again\n"
-    "  --label NAME=VALUE     a label, may be given again\n"
-    "  --priority 0..9        9 is most urgent          --max-attempts N     runs when they fail\n"
-    "  --backoff-ms MS        wait before the second run, doubled before each further one\n"
-    "  --backoff-max-ms MS    the longest such wait\n"
-    "  --timeout-ms MS        of one run                --queue-timeout-ms MS\n"
-    "  --not-before TIME      RFC 3339, or +MS from now\n"
-    "  --count N              each document N times, with ids of their own\n"
-    "  --no-check             do not check the commands here\n"
-    "  --wait                 wait for the jobs and print how each ended; exit code 0 only if all completed\n"
-    "  --wait-timeout MS      with --wait: no longer than this\n"
-    "\n"
-    "Examples:\n"
-    "  penstock submit models/digits/samples/01.json --wait\n"
-    "  penstock submit models/digits/samples/01.json --count 100\n"
-    "  generate-jobs | penstock submit - --label run=7\n";
-
 enum { ACK_TIMEOUT_MS = 60000, DOC_QUOTE_BYTES = 60 };
 enum {
     OPT_MODEL = CLI_OPT_OWN,
@@ -58,23 +31,25 @@ enum {
     OPT_WAIT_TIMEOUT
 };
 
-static const struct option own_options[] = {{"model", required_argument, NULL, OPT_MODEL},
-                                            {"version", required_argument, NULL, OPT_VERSION},
-                                            {"job-id", required_argument, NULL, OPT_JOB_ID},
-                                            {"param", required_argument, NULL, OPT_PARAM},
-                                            {"label", required_argument, NULL, OPT_LABEL},
-                                            {"priority", required_argument, NULL, OPT_PRIORITY},
-                                            {"max-attempts", required_argument, NULL, OPT_MAX_ATTEMPTS},
-                                            {"backoff-ms", required_argument, NULL, OPT_BACKOFF_MS},
-                                            {"backoff-max-ms", required_argument, NULL, OPT_BACKOFF_MAX_MS},
-                                            {"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
-                                            {"queue-timeout-ms", required_argument, NULL, OPT_QUEUE_TIMEOUT_MS},
-                                            {"not-before", required_argument, NULL, OPT_NOT_BEFORE},
-                                            {"count", required_argument, NULL, OPT_COUNT},
-                                            {"no-check", no_argument, NULL, OPT_NO_CHECK},
-                                            {"wait", no_argument, NULL, OPT_WAIT},
-                                            {"wait-timeout", required_argument, NULL, OPT_WAIT_TIMEOUT},
-                                            {0}};
+static const struct cli_option options[] = {
+    {"model", OPT_MODEL, "NAME", CLI_MODELS, "model to run"},
+    {"version", OPT_VERSION, "V", NULL, "its version (default: the latest)"},
+    {"job-id", OPT_JOB_ID, "ID", NULL, "the id; of several: ID-1, ID-2 ... (default: the document's, else a UUIDv7)"},
+    {"param", OPT_PARAM, "NAME=VALUE", NULL, "a parameter, may be given again"},
+    {"label", OPT_LABEL, "NAME=VALUE", NULL, "a label, may be given again"},
+    {"priority", OPT_PRIORITY, "0..9", "0|1|2|3|4|5|6|7|8|9", "9 is most urgent (default 4)"},
+    {"max-attempts", OPT_MAX_ATTEMPTS, "N", NULL, "runs when they fail"},
+    {"backoff-ms", OPT_BACKOFF_MS, "MS", NULL, "wait before the second run, doubled before each further one"},
+    {"backoff-max-ms", OPT_BACKOFF_MAX_MS, "MS", NULL, "the longest such wait"},
+    {"timeout-ms", OPT_TIMEOUT_MS, "MS", NULL, "of one run"},
+    {"queue-timeout-ms", OPT_QUEUE_TIMEOUT_MS, "MS", NULL, "of waiting for a worker"},
+    {"not-before", OPT_NOT_BEFORE, "TIME", NULL, "run it then or later: RFC 3339, or +MS from now"},
+    {"count", OPT_COUNT, "N", NULL, "each document N times, with ids of their own"},
+    {"no-check", OPT_NO_CHECK, NULL, NULL, "do not check the commands here"},
+    {"wait", OPT_WAIT, NULL, NULL, "wait for the jobs and print how each ended; exit code 0 only if all completed"},
+    {"wait-timeout", OPT_WAIT_TIMEOUT, "MS", NULL, "with --wait: no longer than this"},
+    {0},
+};
 
 struct document {
     const char *path;
@@ -337,7 +312,7 @@ static int take_option(struct submit *sub, int opt) {
 
 static int parse_and_submit(struct submit *sub, int argc, char **argv) {
     int opt;
-    while ((opt = cli__getopt(sub->ctx, argc, argv, "", own_options)) != CLI_OPT_END)
+    while ((opt = cli__getopt(sub->ctx, argc, argv)) != CLI_OPT_END)
         if (take_option(sub, opt) != 0) return sub->ctx->exit_code;
     if (optind == argc && !sub->has_model)
         return cli__usage(sub->ctx, "what? give files, - for standard input, or --model");
@@ -346,7 +321,7 @@ static int parse_and_submit(struct submit *sub, int argc, char **argv) {
     return submit(sub, argv + optind, (size_t)(argc - optind));
 }
 
-int cmd_submit(struct cli_context *ctx, int argc, char **argv) {
+static int submit_main(struct cli_context *ctx, int argc, char **argv) {
     struct submit sub = {.ctx = ctx, .repeat = 1};
     arena_init(&sub.arena);
     sub.overlay.arena = &sub.arena;
@@ -357,3 +332,19 @@ int cmd_submit(struct cli_context *ctx, int argc, char **argv) {
     arena_done(&sub.arena);
     return code;
 }
+
+const struct cli_command cmd_submit = {
+    .name = "submit",
+    .summary = "Send jobs to Kafka, and wait for them if asked",
+    .usage = "[FILE...] [OPTIONS]",
+    .about = "Sends jobs to Kafka and prints the id of each that Kafka has acknowledged. A FILE holds one JSON "
+             "document or many, one after the other (- is standard input): create commands, specs without type "
+             "and job_id, or CloudEvents. Without FILE, --model alone makes a job. All are checked before any is "
+             "sent.",
+    .options = options,
+    .examples = "penstock submit models/digits/samples/01.json --wait\n"
+                "penstock submit models/digits/samples/01.json --count 100\n"
+                "generate-jobs | penstock submit - --label run=7",
+    .arguments = CLI_FILES,
+    .run = submit_main,
+};

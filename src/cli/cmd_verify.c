@@ -18,35 +18,13 @@
 #define POLL_MAX 1000
 #define POLL_MS  100
 
-const char cmd_verify_help[] =
-    "Usage: penstock verify [--wait MS] [--ended] [OPTIONS]\n"
-    "\n"
-    "Reads the command topics and the whole events topic, folds every job's events and compares the outcome with its\n"
-    "record in Redis, and every command with what became of it. Changes nothing; may run beside everything else.\n"
-    "\n"
-    "      --wait MS    wait so long for jobs whose events are still on their way (default 10000)\n"
-    "      --ended      every command must have been taken and every job have ended\n"
-    "\n"
-    "Each violation is one line on standard error, 'CHECK: job ID: what is wrong', the first 20 of them; CHECK is\n"
-    "  sequence    a job's seq is not 1, 2, 3 ...: an event is missing, or was written twice\n"
-    "  transition  a step that no job may take, such as one after its end\n"
-    "  repeat      an event again, with other contents\n"
-    "  token       a run that overlaps another, or was ended by another worker or token than it began with\n"
-    "  attempt     attempts or crashes that went back or beyond their limit\n"
-    "  record      the record is not what the events add up to, or one of the two is not there\n"
-    "  cancel      a cancel that came while the job ran has been forgotten\n"
-    "  command     a command without job and refusal, or a job without its command\n"
-    "  unended     with --ended: a command that was not taken, a job that has not ended\n"
-    "Of a job whose events are wrong only the first violation is told.\n"
-    "\n"
-    "Exit code 0: nothing is wrong. 1: there are violations. 3: Redis or Kafka is unreachable.\n"
-    "\n"
-    "Examples:\n"
-    "  penstock verify\n"
-    "  penstock verify --ended --wait 30000   # after a test: everything must be over\n"
-    "  penstock verify --json                 # counts, by check; violations still go to standard error\n";
-
 enum { OPT_WAIT = CLI_OPT_OWN, OPT_ENDED };
+
+static const struct cli_option options[] = {
+    {"wait", OPT_WAIT, "MS", NULL, "wait so long for jobs whose events are still on their way (default 10000)"},
+    {"ended", OPT_ENDED, NULL, NULL, "every command must have been taken and every job have ended"},
+    {0},
+};
 
 struct verify_run {
     struct cli_context *ctx;
@@ -216,16 +194,14 @@ static void print_outcome(const struct verify_run *run) {
         print_text(&run->v);
 }
 
-int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {
-        {"wait", required_argument, NULL, OPT_WAIT}, {"ended", no_argument, NULL, OPT_ENDED}, {0}};
+static int verify_main(struct cli_context *ctx, int argc, char **argv) {
     struct verify_run run = {.ctx = ctx};
     struct err err;
     int64_t wait_ms = 10000;
     struct store_config store;
     bool all_ended = false;
     int opt;
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_ENDED) all_ended = true;
         if (opt == OPT_WAIT && cli__parse_int(ctx, "--wait", optarg, 0, 86400000, &wait_ms) != 0) return ctx->exit_code;
@@ -246,3 +222,36 @@ int cmd_verify(struct cli_context *ctx, int argc, char **argv) {
     if (rc != 0) return cli__fail(ctx, &err);
     return good ? CLI_OK : CLI_FAILED;
 }
+
+const struct cli_command cmd_verify = {
+    .name = "verify",
+    .summary = "Prove that every record is what the event log says",
+    .usage = "[OPTIONS]",
+    .about = "Reads the command topics and the whole events topic, folds every job's events and compares the "
+             "outcome with its record in Redis, and every command with what became of it. Changes nothing; may "
+             "run beside everything else.\n"
+             "\n"
+             "Each violation is one line on standard error, 'CHECK: job ID: what is wrong', the first 20 of them; "
+             "CHECK is\n"
+             "  sequence    a job's seq is not 1, 2, 3 ...: an event is missing, or was\n"
+             "              written twice\n"
+             "  transition  a step that no job may take, such as one after its end\n"
+             "  repeat      an event again, with other contents\n"
+             "  token       a run that overlaps another, or was ended by another worker or\n"
+             "              token than it began with\n"
+             "  attempt     attempts or crashes that went back or beyond their limit\n"
+             "  record      the record is not what the events add up to, or one of the two\n"
+             "              is not there\n"
+             "  cancel      a cancel that came while the job ran has been forgotten\n"
+             "  command     a command without job and refusal, or a job without its command\n"
+             "  unended     with --ended: a command that was not taken, a job that has not\n"
+             "              ended\n"
+             "\n"
+             "Of a job whose events are wrong only the first violation is told. With --json: counts, by check; "
+             "violations still go to standard error. Exit code 0: nothing is wrong. 1: there are violations.",
+    .options = options,
+    .examples = "penstock verify\n"
+                "penstock verify --ended --wait 30000\n"
+                "penstock verify --json",
+    .run = verify_main,
+};

@@ -25,21 +25,10 @@
 #define GUARD_LOOKS   4
 #define BACKOFF_PARTS 10 /* of a lease: a store that was away is asked again in time to keep it */
 
-const char cmd_worker_help[] =
-    "Usage: penstock worker [--id ID] [OPTIONS]\n"
-    "\n"
-    "Runs one worker: loads every model of models.repository, claims jobs from Redis, runs and finishes them.\n"
-    "`penstock serve` starts worker.count of them; run more on other machines with the same configuration.\n"
-    "SIGTERM stops it as worker.shutdown says: drain finishes what runs within worker.shutdown_ms, requeue stops\n"
-    "the runs and gives them back, immediate does not wait for them. A second SIGTERM, or SIGQUIT, is immediate.\n"
-    "Exit code 70: a run did not stop, or the executor broke; start it again.\n"
-    "\n"
-    "      --id ID    the worker's name in records and events (default: host, pid and start time)\n"
-    "\n"
-    "Examples:\n"
-    "  penstock worker -c /etc/penstock/penstock.ini\n";
-
 enum { OPT_ID = CLI_OPT_OWN };
+
+static const struct cli_option own_options[] = {
+    {"id", OPT_ID, "ID", NULL, "the worker's name in records and events (default: host, pid and start time)"}, {0}};
 
 static int step_and_wait(struct worker *worker, struct err *err) {
     int done = worker_step(worker, err);
@@ -197,8 +186,7 @@ static int run(struct cli_context *ctx, const char *id, struct store *st, struct
     return code;
 }
 
-int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{"id", required_argument, NULL, OPT_ID}, {0}};
+static int worker_main(struct cli_context *ctx, int argc, char **argv) {
     char name[49];
     const char *id = name;
     struct serving serving = {0};
@@ -207,7 +195,7 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
     struct err err;
     int opt;
     cli__process_name(name);
-    while ((opt = cli__getopt(ctx, argc, argv, "", own)) != CLI_OPT_END) {
+    while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_ID) id = optarg;
     }
@@ -245,3 +233,21 @@ int cmd_worker(struct cli_context *ctx, int argc, char **argv) {
     close_files(&files);
     return code;
 }
+
+const struct cli_command cmd_worker = {
+    .name = "worker",
+    .summary = "Run one worker process",
+    .usage = "[OPTIONS]",
+    .about = "Runs one worker: loads every model of models.repository, claims jobs from Redis, runs and finishes "
+             "them. `penstock serve` starts worker.count of them; run more on other machines with the same "
+             "configuration.\n"
+             "\n"
+             "SIGTERM stops it as worker.shutdown says: drain finishes what runs within worker.shutdown_ms, "
+             "requeue stops the runs and gives them back, immediate does not wait for them. A second SIGTERM, or "
+             "SIGQUIT, is immediate.\n"
+             "\n"
+             "Exit code 70: a run did not stop, or the executor broke; start it again.",
+    .options = own_options,
+    .examples = "penstock worker -c /etc/penstock/penstock.ini",
+    .run = worker_main,
+};

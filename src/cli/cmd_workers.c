@@ -5,17 +5,6 @@
 #include "cli_jobs.h"
 #include "penstock/clock.h"
 
-const char cmd_workers_help[] =
-    "Usage: penstock workers [OPTIONS]\n"
-    "\n"
-    "Lists the workers that are registered: where and since when they run, on which device, when they were last\n"
-    "heard of, how many jobs they hold and which (the first of them; a batch stands together). A worker that has\n"
-    "been silent for long is taken off the list. With --json: one worker a line, with up to 100 of its jobs.\n"
-    "\n"
-    "Examples:\n"
-    "  penstock workers\n"
-    "  penstock workers --json | jq -r .jobs[]\n";
-
 enum { SHOWN_JOBS = 3 };
 
 static void put(struct buf *out, const char *prefix, const char *text) {
@@ -71,14 +60,13 @@ static void print_table(const struct cli_context *ctx, const struct store_worker
     cli__table_done(&table);
 }
 
-int cmd_workers(struct cli_context *ctx, int argc, char **argv) {
-    static const struct option own[] = {{0}};
+static int workers_main(struct cli_context *ctx, int argc, char **argv) {
     struct store *st = NULL;
     struct store_worker *workers;
     size_t count;
     struct arena arena;
     struct err err;
-    while (cli__getopt(ctx, argc, argv, "", own) != CLI_OPT_END) return ctx->exit_code;
+    while (cli__getopt(ctx, argc, argv) != CLI_OPT_END) return ctx->exit_code;
     if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     arena_init(&arena);
@@ -91,3 +79,16 @@ int cmd_workers(struct cli_context *ctx, int argc, char **argv) {
     arena_done(&arena);
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);
 }
+
+const struct cli_command cmd_workers = {
+    .name = "workers",
+    .summary = "List the workers, and what they hold",
+    .usage = "[OPTIONS]",
+    .about = "Lists the workers that are registered: where and since when they run, on which device, when they "
+             "were last heard of, how many jobs they hold and which (the first of them; a batch stands together). "
+             "A worker that has been silent for long is taken off the list. With --json: one worker a line, with "
+             "up to 100 of its jobs.",
+    .examples = "penstock workers\n"
+                "penstock workers --json | jq -r .jobs[]",
+    .run = workers_main,
+};

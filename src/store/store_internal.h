@@ -10,7 +10,7 @@
 #include "penstock/store_view.h"
 #include "penstock/store_watch.h"
 
-/* Script texts, generated from lua/ by cmake/EmbedLuaRun.cmake. */
+/* Script texts, generated from lua/ by cmake/EmbedText.cmake. */
 extern const char store__lua_common[], store__lua_ingest[], store__lua_claim[], store__lua_renew[], store__lua_finish[],
     store__lua_sweep[], store__lua_lost[], store__lua_trim[], store__lua_lease[], store__lua_policy[],
     store__lua_recover[];

@@ -21,8 +21,9 @@ function(penstock_mutant name file)
     set(source ${dir}/mutated/store_lua_text.c)
     set(folder src/store)
     add_custom_command(OUTPUT ${source}
-      COMMAND ${CMAKE_COMMAND} -DOUT=${source} "-DFILES=${files}" -P ${CMAKE_SOURCE_DIR}/cmake/EmbedLuaRun.cmake
-      DEPENDS ${files} ${CMAKE_SOURCE_DIR}/cmake/EmbedLuaRun.cmake VERBATIM)
+      COMMAND ${CMAKE_COMMAND} -DOUT=${source} -DHEADER=store_internal.h -DPREFIX=store__lua_ "-DFILES=${files}" -P
+        ${CMAKE_SOURCE_DIR}/cmake/EmbedTextRun.cmake
+      DEPENDS ${files} ${CMAKE_SOURCE_DIR}/cmake/EmbedTextRun.cmake VERBATIM)
   endif()
   add_executable(penstock_mutant_${name} EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/src/main.c ${source})
   target_include_directories(penstock_mutant_${name} PRIVATE ${CMAKE_SOURCE_DIR}/${folder})
