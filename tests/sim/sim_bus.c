@@ -18,6 +18,7 @@
 #define LOSE_ZOMBIE  30 /* per mille of the ticks: a dead producer's requests are lost */
 #define STORE_CHANCE 400
 #define TELL_CHANCE  500
+#define SKIP_CHANCE  100
 
 struct sim_bus_member {
     struct bus_consumer base; /* first: the vtable's self */
@@ -117,6 +118,9 @@ static int take_assignment(struct sim_bus_member *member, struct err *err) {
             member->assigned[count++] = (struct bus_position){bus->topics[t].name, p, BUS_OFFSET_BEGINNING};
         }
     if (member->assign->assigned(member->assign->self, member->assigned, low, high, count, err) != 0) return -1;
+    for (size_t i = 0; bus->faults.skips && i < count; i++)
+        if (member->assigned[i].offset < high[i] && sim_rng_chance(&bus->rng, SKIP_CHANCE))
+            member->assigned[i].offset++;
     member->assigned_count = count;
     member->generation = generation;
     return 0;

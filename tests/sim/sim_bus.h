@@ -25,6 +25,7 @@ struct sim_bus_faults {
     unsigned fail;        /* per mille of the messages: not stored, reported as failed */
     unsigned unknown;     /* ... stored, and reported as failed */
     bool gaps;            /* a mistake: messages behind a failed one are stored all the same */
+    bool skips;           /* a mistake: a member reads on behind a message that it was not given */
 };
 
 struct sim_bus_log {

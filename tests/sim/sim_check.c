@@ -100,6 +100,7 @@ static void see_ingest(struct sim_world *world, const struct store__args *args, 
     for (size_t i = 0; i < reply->elements; i++) {
         struct sim_command *cmd =
             command_at(world, args->argv[at + 1], atoi(args->argv[at + 2]), atoll(args->argv[at + 3]));
+        cmd->seen = true;
         if (reply->element[i]->integer != STORE_DUPLICATE) {
             if (cmd->taken)
                 sim_world__fail(world, "the command at %s[%d] %" PRId64 " was taken twice", cmd->at.topic,
@@ -347,11 +348,15 @@ static void check_job(struct sim_world *world, struct sim_job *job) {
 
 static void check_command(struct sim_world *world, const struct sim_command *cmd) {
     const struct sim_job *job = cmd->job >= 0 ? &world->jobs[cmd->job] : NULL;
-    bool must = cmd->kind == COMMAND_MALFORMED || cmd->other_body;
-    bool may = must || (cmd->kind == COMMAND_CANCEL &&
-                        (job->rec.state == JOB_STATE_COMPLETED || job->rec.state == JOB_STATE_FAILED));
-    const char *wanted = cmd->other_body ? "job_conflict" : cmd->kind == COMMAND_CANCEL ? "too_late" : NULL;
+    bool cancel = cmd->kind == COMMAND_CANCEL;
+    /* A cancel that was not refused ends its job, unless the result was quicker: it never ends as failed. */
+    bool must = cmd->kind == COMMAND_MALFORMED || cmd->other_body || (cancel && job->rec.state == JOB_STATE_FAILED);
+    bool may = must || (cancel && job->rec.state == JOB_STATE_COMPLETED);
+    const char *wanted = cmd->other_body ? "job_conflict" : cancel ? "too_late" : NULL;
     bool rejected = cmd->rejected_events > 0;
+    if (!cmd->seen)
+        sim_world__fail(world, "the command at %s[%d] %" PRId64 " was passed over", cmd->at.topic,
+                        (int)cmd->at.partition, cmd->at.offset);
     if ((must && !rejected) || (rejected && !may) || (rejected && wanted && strcmp(cmd->reason, wanted) != 0) ||
         rejected != (cmd->dead_letters > 0))
         sim_world__fail(world, "the command at %s[%d] %" PRId64 ": %d rejected events (%s), %d dead letters",

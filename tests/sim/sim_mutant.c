@@ -28,6 +28,11 @@ static const struct {
                                 "unpack(OUT, to - at > 1 and at + 2 or at, to))"},
     [SIM_MUTANT_TRIM_EARLY] = {"the relay trims before the acknowledgement", NULL, NULL},
     [SIM_MUTANT_PRODUCER_GAPS] = {"the producer goes on behind a failure", NULL, NULL},
+    [SIM_MUTANT_READER_SKIPS] = {"the reader skips what it was not given", NULL, NULL},
+    [SIM_MUTANT_RETRY_UNDOES_CANCEL] = {"a retry undoes a cancel", "outcome == 'X' or job.cancel_requested",
+                                        "outcome == 'X'"},
+    [SIM_MUTANT_TOO_LATE_SILENT] = {"a cancel that comes too late is not refused",
+                                    "return reject(c, 'too_late', ERRORS.too_late)", "return DUPLICATE"},
 };
 
 const char *sim_mutant_name(enum sim_mutant mutant) { return mutants[mutant].name; }

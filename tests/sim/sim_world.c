@@ -27,7 +27,8 @@
 #define RETENTION_MS    (INT64_C(7) * 24 * 3600 * 1000)
 #define TOMBSTONE_MS    (INT64_C(24) * 3600 * 1000)
 #define MAX_CRASHES     3
-#define MAX_QUEUED      6 /* of one model: few enough for back-pressure to be at work */
+#define STALL_STEPS     40 /* of others, while a process stands still, at most */
+#define MAX_QUEUED      6  /* of one model: few enough for back-pressure to be at work */
 
 const char *const sim_count_names[SIM_COUNT_COUNT] = {"jobs",        "completed",     "failed",
                                                       "cancelled",   "rejected",      "retry",
@@ -301,13 +302,16 @@ static void step_anyone(struct sim_world *world) {
     actor_step(world, &world->actors[draw(world, SIM_ACTORS)]);
 }
 
-/* Somebody gets ahead of a call. */
+/* Somebody gets ahead of a call; or, as with SIGSTOP, everybody does for a while: partitions move, leases end, and then
+ * the call is made after all. */
 static void before_call(void *self) {
     struct sim_world *world = self;
     if (world->depth == 2 || world->calm || !chance(world, world->overtakes)) return;
     world->depth++;
-    pass_time(world);
-    step_anyone(world);
+    for (uint64_t steps = chance(world, world->stalls) ? 1 + draw(world, STALL_STEPS) : 1; steps > 0; steps--) {
+        pass_time(world);
+        step_anyone(world);
+    }
     world->depth--;
 }
 
@@ -330,14 +334,15 @@ static void make_weather(struct sim_world *world) {
     bus->unknown = weather(world, 15);
     world->crashes = weather(world, 12);
     world->overtakes = weather(world, 60);
+    world->stalls = weather(world, 50);
 }
 
 static void clear_weather(struct sim_world *world) {
-    bool gaps = world->bus->faults.gaps;
+    bool gaps = world->bus->faults.gaps, skips = world->bus->faults.skips;
     world->calm = true;
     world->redis->faults = (struct sim_redis_faults){0};
     world->redis->skew_us = 0;
-    world->bus->faults = (struct sim_bus_faults){.gaps = gaps};
+    world->bus->faults = (struct sim_bus_faults){.gaps = gaps, .skips = skips};
 }
 
 static void world_new(struct sim_world *world) {
@@ -361,6 +366,7 @@ static void world_new(struct sim_world *world) {
         actor_start(world, &world->actors[i]);
     }
     world->bus->faults.gaps = world->mutant == SIM_MUTANT_PRODUCER_GAPS;
+    world->bus->faults.skips = world->mutant == SIM_MUTANT_READER_SKIPS;
     make_weather(world);
 }
 

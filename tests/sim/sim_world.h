@@ -36,6 +36,9 @@ enum sim_mutant {
     SIM_MUTANT_OUTBOX_LOST,
     SIM_MUTANT_TRIM_EARLY,
     SIM_MUTANT_PRODUCER_GAPS,
+    SIM_MUTANT_READER_SKIPS,
+    SIM_MUTANT_RETRY_UNDOES_CANCEL,
+    SIM_MUTANT_TOO_LATE_SILENT,
     SIM_MUTANT_COUNT
 };
 const char *sim_mutant_name(enum sim_mutant mutant);

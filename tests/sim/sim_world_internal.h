@@ -62,7 +62,7 @@ struct sim_command {
     int job;         /* -1: none */
     bool other_body; /* a create that conflicts with the job's first */
     struct bus_position at;
-    bool taken; /* by ingest.lua: a verdict other than "duplicate by offset" */
+    bool seen, taken; /* by ingest.lua; with a verdict other than "duplicate" */
     int rejected_events, dead_letters;
     const char *reason; /* of the rejected event */
 };
@@ -83,9 +83,9 @@ struct sim_job {
 struct sim_world {
     uint64_t seed, rng;
     enum sim_mutant mutant;
-    bool print, calm;            /* calm: no faults any more */
-    unsigned crashes, overtakes; /* per mille of the steps, of the calls */
-    int depth;                   /* of steps inside steps */
+    bool print, calm;                    /* calm: no faults any more */
+    unsigned crashes, overtakes, stalls; /* per mille of the steps, of the calls, of those that are overtaken */
+    int depth;                           /* of steps inside steps */
     int64_t now_us;
     struct sim_clock clock;
     struct sim_redis *redis;

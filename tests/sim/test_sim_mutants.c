@@ -32,7 +32,8 @@ static void test_mutant_is_caught(void **state) {
     struct sim_result result;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         sim_run(seed, mutant, models, false, &result);
-        if (mutant != SIM_MUTANT_PRODUCER_GAPS && result.mutated == 0) fail_msg("the mutant changed nothing");
+        bool in_bus = mutant == SIM_MUTANT_PRODUCER_GAPS || mutant == SIM_MUTANT_READER_SKIPS;
+        if (!in_bus && result.mutated == 0) fail_msg("the mutant changed nothing");
         if (!result.failure[0]) continue;
         print_message("caught by seed %llu: %s\n", (unsigned long long)seed, result.failure);
         return;
