@@ -23,7 +23,7 @@
     X(REPEAT, "repeat")         /* one place in a history, one content */                                              \
     X(TOKEN, "token")           /* runs do not overlap, and end by whom they began with */                             \
     X(ATTEMPT, "attempt")       /* attempts and crashes only grow, within their limit */                               \
-    X(RECORD, "record")         /* the record is the fold of the events */                                             \
+    X(RECORD, "record")         /* the record and its document are what the events add up to */                        \
     X(CANCEL, "cancel")         /* a cancel that came while the job ran is obeyed or answered */                       \
     X(COMMAND, "command")       /* every command has its job or its refusal, every job its command */                  \
     X(UNENDED, "unended")       /* with --ended */
@@ -41,7 +41,7 @@ struct cli_verify_history {
     struct job_record rec; /* first, and job_id is the key of the tree */
     uint64_t *digests;     /* of the events by seq - 1; heap */
     size_t digest_count, digest_room;
-    uint64_t spec;             /* digest */
+    uint64_t spec, end;        /* digests: of the create, of the result or error that the last event carries */
     struct job_source origin;  /* the command that created it */
     uint64_t epoch, token;     /* of the newest run */
     bool lived_before, broken; /* its id was used again after its retention; a violation has ended the folding */
@@ -87,6 +87,10 @@ bool cli__verify_is_over(const struct cli_verify *v, const struct job_record *fo
 void cli__verify_begin(struct cli_verify *v, bool final);
 void cli__verify_record(struct cli_verify *v, const struct cli_verify_history *history,
                         const struct job_record *stored);
+
+/* The document beside a record that cli__verify_record has nothing against; NULL: there is none. */
+void cli__verify_document(struct cli_verify *v, const struct cli_verify_history *history, const char *what,
+                          const char *doc, size_t len);
 
 /* --- verify_commands.c ------------------------------------------------------------------------------------------- */
 

@@ -98,6 +98,18 @@ static int read_commands(struct verify_run *run, const char *setting, struct err
 /* --- comparing -----------------------------------------------------------------------------------------------------
  */
 
+/* What a completed or failed job has beside its record. */
+static void compare_document(struct verify_run *run, const struct cli_verify_history *history, enum job_state state,
+                             struct arena *arena) {
+    const char *what = state == JOB_STATE_COMPLETED ? "result" : state == JOB_STATE_FAILED ? "error" : NULL, *doc;
+    size_t len;
+    if (!what) return;
+    if (store_job_doc(run->st, what, history->rec.job_id, arena, &doc, &len, &run->failure) != 0)
+        run->failed = true;
+    else
+        cli__verify_document(&run->v, history, what, doc, len);
+}
+
 static void compare_node(const void *node, VISIT visit, void *closure) {
     struct verify_run *run = closure;
     const struct cli_verify_history *history = *(struct cli_verify_history *const *)node;
@@ -109,6 +121,8 @@ static void compare_node(const void *node, VISIT visit, void *closure) {
         run->failed = true;
     else
         cli__verify_record(&run->v, history, &stored);
+    if (!run->failed && !history->broken && stored.seq == history->rec.seq && stored.state == history->rec.state)
+        compare_document(run, history, stored.state, &arena);
     arena_done(&arena);
 }
 

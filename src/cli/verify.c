@@ -184,10 +184,12 @@ static void fold_event(struct cli_verify *v, struct cli_verify_history *history,
         history->origin = ev->source;
         history->spec = cli__verify_digest(ev->doc, ev->doc_len);
     }
-    if (take_event(v, history, ev))
+    if (take_event(v, history, ev)) {
         remember(history, digest);
-    else
+        history->end = cli__verify_digest(ev->doc, ev->doc_len);
+    } else {
         history->broken = true;
+    }
 }
 
 /* Is the retention of an ended job over? */
@@ -280,4 +282,13 @@ void cli__verify_record(struct cli_verify *v, const struct cli_verify_history *h
     } else if (v->all_ended && !job_state_is_terminal(folded->state)) {
         cli__verify_late(v, CLI_VERIFY_UNENDED, folded->job_id, "has not ended");
     }
+}
+
+void cli__verify_document(struct cli_verify *v, const struct cli_verify_history *history, const char *what,
+                          const char *doc, size_t len) {
+    const char *job_id = history->rec.job_id;
+    if (!doc && !cli__verify_is_over(v, &history->rec))
+        cli__verify_violation(v, CLI_VERIFY_RECORD, job_id, "its %s document is not there", what);
+    else if (doc && cli__verify_digest(doc, len) != history->end)
+        cli__verify_violation(v, CLI_VERIFY_RECORD, job_id, "its %s document is not what its last event says", what);
 }

@@ -102,6 +102,19 @@ class Verify(unittest.TestCase):
         self.assertEqual((code, found), (1, {"record": 1}))
         self.assertEqual(told, "record: job good: has events but no record")
 
+    def test_document_that_is_not_its_last_event_s_is_found(self):
+        for job_id, what, other in (("good", "result", '{"outputs":[]}'), ("bad", "error", "{}")):
+            key = f"{house.prefix}{what}:{job_id}"
+            document = pt.redis_cli(house.redis, "GET", key).rstrip("\n")
+            self.addCleanup(pt.redis_cli, house.redis, "SET", key, document)
+            pt.redis_cli(house.redis, "SET", key, other)
+            self.assertEqual(verify(), (1, {"record": 1}, f"record: job {job_id}: its {what} document is not what its last "
+                                                          "event says"))
+            pt.redis_cli(house.redis, "DEL", key)
+            self.assertEqual(verify(), (1, {"record": 1}, f"record: job {job_id}: its {what} document is not there"))
+            self.doCleanups()
+            self.assertEqual(verify(), (0, {}, ""))
+
     def test_text_outcome_counts_by_check(self):
         key = f"{house.prefix}job:good"
         pt.redis_cli(house.redis, "COPY", key, "kept", "REPLACE")
