@@ -1,7 +1,8 @@
 """A job that runs many times longer than its lease is executed once, whatever happens around it.
 
-Time is compressed: 20 s of work on a lease of 1 s is to it what five hours are to the default lease of 15 s. Meanwhile
-the group rebalances, every control process is replaced, and Redis drops every connection.
+20 s of work on a lease of 1 s are what five minutes are to the default lease of 15 s. Meanwhile the group rebalances, every
+control process is replaced, and Redis drops every connection. The same with half an hour of work, in virtual time:
+tests/sim/test_sim.c.
 """
 import unittest
 

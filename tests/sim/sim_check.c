@@ -218,6 +218,7 @@ static void count_event(struct sim_world *world, const struct job_event *ev) {
         const char *reason; /* NULL: any */
         enum sim_count count;
     } table[] = {
+        {JOB_STATE_RUNNING, NULL, SIM_COUNT_RUNS},
         {JOB_STATE_COMPLETED, NULL, SIM_COUNT_COMPLETED},
         {JOB_STATE_FAILED, NULL, SIM_COUNT_FAILED},
         {JOB_STATE_CANCELLED, NULL, SIM_COUNT_CANCELLED},

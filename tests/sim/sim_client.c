@@ -103,6 +103,15 @@ static void garbage(struct sim_world *world) {
     send(world, COMMAND_MALFORMED, -1, SIM_COMMANDS, bad[i].key, bad[i].value);
 }
 
+void sim_client__submit_long(struct sim_world *world) {
+    struct sim_job *job = new_job(world);
+    job->poison = false;
+    snprintf(job->body, sizeof job->body,
+             "{\"type\":\"create\",\"job_id\":\"%s\",\"model\":\"single\",\"timeout_ms\":3600000}", job->id);
+    job->first_create = (int)world->command_count;
+    send(world, COMMAND_CREATE, (int)(job - world->jobs), SIM_COMMANDS, job->id, job->body);
+}
+
 void sim_client__submit(struct sim_world *world) {
     if (world->command_count == SIM_COMMANDS_MAX) return;
     struct sim_job *any = world->job_count ? &world->jobs[draw(world, world->job_count)] : NULL;

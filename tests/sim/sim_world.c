@@ -27,16 +27,17 @@
 #define RETENTION_MS    (INT64_C(7) * 24 * 3600 * 1000)
 #define TOMBSTONE_MS    (INT64_C(24) * 3600 * 1000)
 #define MAX_CRASHES     3
+#define LONG_ROLLS      10 /* restarts of all control processes while a long job runs */
+#define RETIRES         3
+#define SKEWS           5
 #define STALL_STEPS     40 /* of others, while a process stands still, at most */
 #define MAX_QUEUED      6  /* of one model: few enough for back-pressure to be at work */
 
-const char *const sim_count_names[SIM_COUNT_COUNT] = {"jobs",        "completed",     "failed",
-                                                      "cancelled",   "rejected",      "retry",
-                                                      "release",     "worker_lost",   "worker_lost for good",
-                                                      "timeout",     "queue_timeout", "job_conflict",
-                                                      "too_late",    "tombstone",     "repeated event",
-                                                      "late result", "crash",         "restart",
-                                                      "steps"};
+const char *const sim_count_names[SIM_COUNT_COUNT] = {
+    "jobs",           "runs",          "completed",    "failed",      "cancelled",
+    "rejected",       "retry",         "release",      "worker_lost", "worker_lost for good",
+    "timeout",        "queue_timeout", "job_conflict", "too_late",    "tombstone",
+    "repeated event", "late result",   "crash",        "restart",     "steps"};
 
 void sim_world__fail(struct sim_world *world, const char *fmt, ...) {
     va_list ap;
@@ -77,8 +78,9 @@ static void runner_start(struct worker_runner *base, struct worker_batch *batch)
     struct sim_world *world = runner->world;
     runner->batch = batch;
     runner->start_us = world->now_us;
-    runner->end_us = world->now_us + (int64_t)draw(world, chance(world, 200) ? 5000000 : 100000);
-    runner->hangs = !world->calm && chance(world, 15);
+    int64_t run_us = world->run_us ? world->run_us : (int64_t)draw(world, chance(world, 200) ? 5000000 : 100000);
+    runner->end_us = world->now_us + run_us;
+    runner->hangs = !world->calm && !world->run_us && chance(world, 15);
 }
 
 /* Does the worker hold a job that kills it? */
@@ -160,7 +162,7 @@ static void start_worker(struct sim_world *world, struct sim_actor *actor) {
     struct worker_config cfg = {.id = actor->name,
                                 .host = "sim",
                                 .executor = "fake",
-                                .lease_ms = WORKER_LEASE_MS,
+                                .lease_ms = world->lease_ms,
                                 .grace_ms = GRACE_MS,
                                 .prefetch_below_ms = 500,
                                 .backoff_ms = 100,
@@ -272,7 +274,7 @@ static void actor_step(struct sim_world *world, struct sim_actor *actor) {
         actor_crash(world, actor);
         return;
     }
-    if (rc >= 0 && !world->calm && chance(world, 3)) actor_retire(world, actor);
+    if (rc >= 0 && !world->calm && chance(world, world->retires)) actor_retire(world, actor);
     if (rc >= 0) return;
     if (err.class != ERR_CLASS_RETRY)
         sim_world__fail(world, "%s: %s: %s", actor->name, err_code_name(err.code), err.msg);
@@ -283,7 +285,9 @@ static void actor_step(struct sim_world *world, struct sim_actor *actor) {
 
 static void pass_time(struct sim_world *world) {
     uint64_t kind = draw(world, 1000);
-    if (world->calm)
+    if (world->run_us) /* no process stands still for long */
+        world->now_us += (int64_t)draw(world, (world->depth ? 10 : 200) * (uint64_t)world->lease_ms);
+    else if (world->calm)
         world->now_us += (int64_t)draw(world, kind < 50 ? 5000000 : 100000);
     else if (kind < 700)
         world->now_us += (int64_t)draw(world, 3000);
@@ -294,7 +298,8 @@ static void pass_time(struct sim_world *world) {
     else
         world->now_us += (int64_t)draw(world, 20000000);
     /* The wall clock of the machine that Redis runs on may be set, forwards or backwards. */
-    if (!world->calm && chance(world, 5)) world->redis->skew_us = ((int64_t)draw(world, 20000) - 10000) * 1000;
+    if (!world->calm && chance(world, world->skews))
+        world->redis->skew_us = ((int64_t)draw(world, 20000) - 10000) * 1000;
 }
 
 static void step_anyone(struct sim_world *world) {
@@ -399,18 +404,73 @@ static void run_calm(struct sim_world *world) {
     }
 }
 
-void sim_run(uint64_t seed, enum sim_mutant mutant, struct worker_models *models, bool print, struct sim_result *ret) {
+static struct sim_world *world_alloc(uint64_t seed, struct worker_models *models, struct sim_result *ret) {
     struct sim_world *world = mem_calloc(1, sizeof *world);
     *ret = (struct sim_result){.hash = SIM_HASH_START};
     world->seed = world->rng = seed;
-    world->mutant = mutant;
     world->models = models;
-    world->print = print;
+    world->lease_ms = WORKER_LEASE_MS;
+    world->retires = RETIRES;
+    world->skews = SKEWS;
     world->result = ret;
-    world_new(world);
-    run_rough(world);
+    return world;
+}
+
+static void come_to_rest(struct sim_world *world) {
     run_calm(world);
     if (!sim_world__failed(world)) sim_check__all(world);
-    ret->counts[SIM_COUNT_RESTART] = world->redis->incarnation - 1;
+    world->result->counts[SIM_COUNT_RESTART] = world->redis->incarnation - 1;
     world_free(world);
+}
+
+void sim_run(uint64_t seed, enum sim_mutant mutant, struct worker_models *models, bool print, struct sim_result *ret) {
+    struct sim_world *world = world_alloc(seed, models, ret);
+    world->mutant = mutant;
+    world->print = print;
+    world_new(world);
+    run_rough(world);
+    come_to_rest(world);
+}
+
+/* --- a long job -------------------------------------------------------------------------------------------------- */
+
+static void make_long_weather(struct sim_world *world) {
+    world->redis->faults = (struct sim_redis_faults){.lost_request = 10, .lost_reply = 10, .delayed = 5};
+    world->bus->faults = (struct sim_bus_faults){.unavailable = 20, .rebalance = 20, .unknown = 10};
+    world->crashes = world->stalls = world->retires = world->skews = 0;
+    world->overtakes = 30;
+}
+
+/* Every process but the workers, one after the other. */
+static void roll_controls(struct sim_world *world) {
+    for (int i = 0; i < SIM_ACTORS; i++)
+        if (world->actors[i].kind != ACTOR_WORKER) actor_retire(world, &world->actors[i]);
+}
+
+/* Sound processes: each gets its turn several times in a lease. */
+static void step_everyone(struct sim_world *world) {
+    sim_bus_tick(world->bus);
+    for (int i = 0; i < SIM_ACTORS; i++) actor_step(world, &world->actors[i]);
+}
+
+void sim_run_long(uint64_t seed, int64_t lease_ms, int64_t run_ms, struct worker_models *models,
+                  struct sim_result *ret) {
+    struct sim_world *world = world_alloc(seed, models, ret);
+    world->lease_ms = lease_ms;
+    world->run_us = run_ms * 1000;
+    world_new(world);
+    make_long_weather(world);
+    sim_client__submit_long(world);
+    int64_t each_us = world->run_us / LONG_ROLLS, end_us = world->now_us + world->run_us + each_us;
+    int64_t roll_us = world->now_us + each_us;
+    while (world->now_us < end_us && !sim_world__failed(world)) {
+        pass_time(world);
+        step_everyone(world);
+        sim_check__step(world);
+        if (world->now_us >= roll_us) {
+            roll_controls(world);
+            roll_us += each_us;
+        }
+    }
+    come_to_rest(world);
 }

@@ -46,6 +46,7 @@ const char *sim_mutant_name(enum sim_mutant mutant);
 /* What happened, so that a test can see that the world was as rough as it claims. */
 enum sim_count {
     SIM_COUNT_JOBS,
+    SIM_COUNT_RUNS,
     SIM_COUNT_COMPLETED,
     SIM_COUNT_FAILED,
     SIM_COUNT_CANCELLED,
@@ -77,6 +78,10 @@ struct sim_result {
 
 /* `models` is borrowed: the repository in tests/sim/models, loaded. `print`: the trace, on standard output. */
 void sim_run(uint64_t seed, enum sim_mutant mutant, struct worker_models *models, bool print, struct sim_result *ret);
+/* One job that runs `run_ms` on a lease of `lease_ms`, while the group rebalances, all control processes are restarted
+ * ten times and connections to Redis break; no worker dies or stands still. */
+void sim_run_long(uint64_t seed, int64_t lease_ms, int64_t run_ms, struct worker_models *models,
+                  struct sim_result *ret);
 struct worker_models *sim_models_load(void); /* Owns: caller, worker_models_free */
 
 #endif

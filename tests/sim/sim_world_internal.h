@@ -85,6 +85,8 @@ struct sim_world {
     enum sim_mutant mutant;
     bool print, calm;                    /* calm: no faults any more */
     unsigned crashes, overtakes, stalls; /* per mille of the steps, of the calls, of those that are overtaken */
+    unsigned retires, skews;             /* per mille of the steps: an orderly stop; Redis' clock is set */
+    int64_t lease_ms, run_us;            /* of the workers; run_us 0: as chance wants */
     int depth;                           /* of steps inside steps */
     int64_t now_us;
     struct sim_clock clock;
@@ -112,6 +114,8 @@ struct sim_job *sim_world__job(struct sim_world *world, const char *id, size_t l
 
 /* Sends one command, or does nothing when enough were sent. */
 void sim_client__submit(struct sim_world *world);
+/* Sends a job that may run for an hour. */
+void sim_client__submit_long(struct sim_world *world);
 
 /* Hooks of sim_redis. */
 void sim_check__after(void *self, const struct store__transport *conn, const char *script,

@@ -13,6 +13,8 @@
 #include "penstock/log.h"
 #include "sim_world.h"
 
+#define LONG_SEEDS 3
+
 static struct worker_models *models;
 static struct sim_result total; /* counts over all seeds */
 static uint64_t seeds;
@@ -58,6 +60,18 @@ static void test_the_seeds_together_meet_every_kind_of_trouble(void **state) {
         if (total.counts[i] == 0) fail_msg("no seed met: %s", sim_count_names[i]);
 }
 
+/* Half an hour on a lease of two seconds: some 2,700 renewals. */
+static void test_job_of_half_an_hour_is_executed_once_through_rebalances_restarts_and_cut_connections(void **state) {
+    struct sim_result result;
+    for (uint64_t seed = 1; seed <= LONG_SEEDS; seed++) {
+        sim_run_long(seed, 2000, 30 * 60 * 1000, models, &result);
+        if (result.failure[0]) fail_msg("seed %llu: %s", (unsigned long long)seed, result.failure);
+        assert_int_equal(result.counts[SIM_COUNT_COMPLETED], 1);
+        assert_int_equal(result.counts[SIM_COUNT_RUNS], 1);
+        assert_int_equal(result.counts[SIM_COUNT_CRASH], 0);
+    }
+}
+
 static void test_another_seed_is_another_world(void **state) {
     struct sim_result a, b;
     sim_run(1, SIM_MUTANT_NONE, models, false, &a);
@@ -69,6 +83,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_seed_keeps_every_promise_and_repeats_itself),
         cmocka_unit_test(test_the_seeds_together_meet_every_kind_of_trouble),
+        cmocka_unit_test(test_job_of_half_an_hour_is_executed_once_through_rebalances_restarts_and_cut_connections),
         cmocka_unit_test(test_another_seed_is_another_world),
     };
     return cmocka_run_group_tests(tests, load_models, free_models);
