@@ -6,7 +6,8 @@ meant to do. This does: it reads the events once more, as an outside client, and
 import flow
 
 CLOCK_MS = 3  # two clocks (the worker's sleep, Redis' TIME), each cut to whole milliseconds
-LEASE_SLACK_MS = 200  # a worker counts its lease from before it asked for it
+LEASE_SLACK_MS = 200  # a worker counts its lease from before it asked for it ...
+ASKING_MS = 500  # ... and so one that stood still while it asked gives back at once what it then gets
 
 
 def first_events(house):
@@ -24,7 +25,8 @@ def first_events(house):
 class Fate:
     """One job's history, and what is said against it."""
 
-    def __init__(self, job, events, refusals):
+    def __init__(self, job, events, refusals, stood_still):
+        self.stood_still = stood_still
         self.job, self.events, self.refusals, self.wrong = job, events, refusals, []
         self.last = events[-1].value if events else {}
         self.runs = [event for event in events if event.to == "running"]
@@ -47,12 +49,17 @@ class Fate:
 
     # --- any kind ---
 
+    def asked_long_before(self, claim):
+        """Did the worker stand still until about when the store heard its claim? Its id ends in pid and start time."""
+        pid, at = int(claim.value["worker"].rsplit("-", 2)[1]), claim.value["at"]
+        return any(began <= at and at - ASKING_MS <= ended for began, ended in self.stood_still.get(pid, []))
+
     def check_runs(self, lease_ms):
         """A run of a job takes as long as the job takes, and what it returns is this job's. One that is given back, by a worker
         that claims nothing ahead, was stopped because its lease was over; it could not be earlier."""
         for before, event in zip(self.events, self.events[1:]):
             took = event.value["at"] - before.value["at"]
-            if lease_ms and event.value["reason"] == "release":
+            if lease_ms and event.value["reason"] == "release" and not self.asked_long_before(before):
                 self.expect(took >= lease_ms - LEASE_SLACK_MS, f"seq {event.seq} gives a run back after {took} ms")
             by_executor = event.to == "completed" or event.value["reason"] in ("retry", "execution_failed")
             if before.to == "running" and by_executor:
@@ -114,8 +121,9 @@ class Fate:
             self.ends("cancelled")
 
 
-def check(house, plan, faults, lease_ms):
-    """Returns what is wrong, as lines. faults: processes were hurt; without, no job may be taken from its worker."""
+def check(house, plan, faults, lease_ms, stood_still):
+    """Returns what is wrong, as lines. faults: processes were hurt; without, no job may be taken from its worker. stood_still:
+    when they were stopped, by pid: [(from, to), ...], in ms."""
     jobs, rejected = first_events(house)
     ahead = house.settings["worker"].get("prefetch_below_ms")
     refusals = {}
@@ -123,7 +131,7 @@ def check(house, plan, faults, lease_ms):
         refusals.setdefault(event.job_id, []).append(event.value["reason"])
     wrong = [f"{job_id}: nobody has created it" for job_id in jobs.keys() - plan.jobs.keys()]
     for job in plan.created():
-        fate = Fate(job, jobs.get(job.job_id, []), refusals.get(job.job_id, []))
+        fate = Fate(job, jobs.get(job.job_id, []), refusals.get(job.job_id, []), stood_still)
         fate.check_runs(lease_ms if ahead == 0 else None)
         getattr(fate, f"check_{job.kind}")()
         if not faults:

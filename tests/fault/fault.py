@@ -87,6 +87,7 @@ class Run:
                                 worker={"lease_ms": LEASE_MS, **({"prefetch_below_ms": 0} if profile.stop else {})},
                                 jobs={"retry_backoff_ms": 20, "retry_backoff_max_ms": 100, "max_crashes": 1000})
         self.faults = collections.Counter()
+        self.stood_still = {}  # by pid: [(from, to), ...], ms of the wall clock
         self.agenda, self.order = [], 0  # what is due: (time, tie, function)
 
     # --- the agenda: one thread, one list of what is due ---
@@ -128,10 +129,12 @@ class Run:
         self.due(time.monotonic() + self.rng.uniform(0, 0.6), start_again)
 
     def stop(self, victim):
+        pid, began = victim.process.process.pid, flow.now_ms()
         victim.process.process.signal(signal.SIGSTOP)
         longest = 4.5 if victim.role == "control" else 2.5  # Kafka's session is 3 s, the lease 1 s
 
         def go_on():
+            self.stood_still.setdefault(pid, []).append((began, flow.now_ms()))
             victim.process.process.signal(signal.SIGCONT)
             victim.busy = False
         self.due(time.monotonic() + self.rng.uniform(0.1, longest), go_on)
@@ -218,7 +221,8 @@ class Run:
             wrong += ["verify: " + line for line in verified.stderr.splitlines()]
             found = json.loads(verified.stdout or "{}").get("checks", {})
             wrong += [f"verify: {check}: {count} in all" for check, count in found.items() if count]
-        wrong += check.check(self.house, self.plan, faults=bool(self.profile.kill or self.profile.stop), lease_ms=LEASE_MS)
+        wrong += check.check(self.house, self.plan, faults=bool(self.profile.kill or self.profile.stop), lease_ms=LEASE_MS,
+                             stood_still=self.stood_still)
         wrong += self.close()
         flow.say(f"seed {self.seed}: sent in {sent - began:.1f} s, at rest {rested - sent:.1f} s later, checked in "
                  f"{time.monotonic() - rested:.1f} s; {dict(self.faults)}; verify: {verified.stdout.strip()}")
