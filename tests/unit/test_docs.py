@@ -76,6 +76,15 @@ class Protocol(unittest.TestCase):
         self.assertEqual([w for w in named if w not in words], [])
 
 
+class Reliability(unittest.TestCase):
+    def test_every_test_that_it_names_is_there(self):
+        named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text()))
+        self.assertGreater(len(named), 50)
+        tests = [path.read_text() for path in (ROOT / "tests").rglob("*") if path.suffix in (".c", ".py")]
+        defined = {name for text in tests for name in re.findall(r"(?:def|static void) (test_\w+)\(", text)}
+        self.assertEqual(sorted(named - defined), [])
+
+
 class Readme(unittest.TestCase):
     def setUp(self):
         self.text = README.read_text()
