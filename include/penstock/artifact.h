@@ -51,6 +51,21 @@ struct artifact_npy {
 };
 int artifact_npy_head(const void *bytes, size_t len, struct artifact_npy *ret, struct err *err) MUSTCHECK;
 
+/* --- serve.c: for HTTP -------------------------------------------------------------------------------------------- */
+/* Opens an output for reading. ERR_NOT_FOUND: there is no such file. Owns: the caller closes *ret_fd. */
+int artifact_open(struct artifact_root *root, const char *job_id, const char *token, const char *name, int *ret_fd,
+                  int64_t *ret_size, struct err *err) MUSTCHECK;
+
+/* A file that comes in pieces: begin, write(2) to *ret_fd, then end (durable, under its name, its uri in `arena`;
+ * closes the descriptor) or abort. `id`: a name of the caller's that nobody else takes. ERR_SYSTEM with the system's
+ * reason. */
+int artifact_upload_begin(struct artifact_root *root, const char *id, int *ret_fd, struct err *err) MUSTCHECK;
+int artifact_upload_end(struct artifact_root *root, const char *id, int fd, struct arena *arena, const char **ret_uri,
+                        struct err *err) MUSTCHECK;
+void artifact_upload_abort(struct artifact_root *root, const char *id, int fd);
+/* Deletes uploads, complete or not, that nobody has touched for `keep_ms`. */
+void artifact_upload_collect(struct artifact_root *root, int64_t keep_ms);
+
 /* What a job's record says about its artifacts. */
 enum artifact_owner {
     ARTIFACT_OWNER_GONE,  /* no record: everything goes */

@@ -27,4 +27,7 @@ void clock_format_rfc3339(int64_t ms, char ret[static 25]);
 /* Reads RFC 3339 ("Z" or a numeric offset, optional fraction). Returns 0 and *ret_ms since the epoch, or -1. */
 int clock_parse_rfc3339(const char *s, int64_t *ret_ms);
 
+/* RFC 3339, or "90s", "10m", "3h", "7d" before `now_ms`. Returns 0, or -1. */
+int clock_parse_when(const char *s, int64_t now_ms, int64_t *ret_ms);
+
 #endif

@@ -141,5 +141,8 @@ struct wire_member {
 };
 int wire_object_merge(const char *json, size_t len, const struct wire_member *members, size_t count, struct buf *out,
                       struct err *err) MUSTCHECK;
+/* The same for members that are absent; those that are there stay. */
+int wire_object_defaults(const char *json, size_t len, const struct wire_member *members, size_t count, struct buf *out,
+                         struct err *err) MUSTCHECK;
 
 #endif

@@ -16,4 +16,10 @@ struct artifact_root {
  * %XX, and so does a leading dot. */
 const char *artifact__file_name(struct arena *arena, const char *name);
 
+/* The folder `name` in `dir`, made if it is not there. -1 with errno. */
+int artifact__folder(int dir, const char *name);
+
+/* A path as a file uri: the root's own path may have any characters. */
+const char *artifact__uri(const char *root, const char *rest, struct arena *arena);
+
 #endif

@@ -1,11 +1,17 @@
 /* Roots, and names of files in them. */
 #include "artifact_internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "penstock/beneath.h"
+
+#define FOLDER_MODE 0750
 
 int artifact_root_open(const char *path, struct artifact_root **ret, struct err *err) {
     char *real = realpath(path, NULL);
@@ -42,4 +48,23 @@ const char *artifact__file_name(struct arena *arena, const char *name) {
     if (to == out) *to++ = '%'; /* an output without a name */
     *to = '\0';
     return out;
+}
+
+int artifact__folder(int dir, const char *name) {
+    if (mkdirat(dir, name, FOLDER_MODE) != 0 && errno != EEXIST) return -1;
+    return beneath_open(dir, name, O_RDONLY | O_DIRECTORY);
+}
+
+const char *artifact__uri(const char *root, const char *rest, struct arena *arena) {
+    struct buf out = {0};
+    buf_puts(&out, "file://");
+    for (const char *c = root; *c; c++) {
+        bool plain =
+            (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("/._:-~", *c);
+        buf_printf(&out, plain ? "%c" : "%%%02X", (unsigned char)*c);
+    }
+    for (const char *c = rest; *c; c++) buf_printf(&out, *c == '%' ? "%%25" : "%c", *c);
+    const char *uri = arena_strdup(arena, out.data);
+    buf_done(&out);
+    return uri;
 }

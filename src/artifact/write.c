@@ -12,17 +12,10 @@
 #include <unistd.h>
 
 #define NAME_MAX_BYTES 200
-#define FOLDER_MODE    0750
 #define FILE_MODE      0640
 
 static int fail(struct err *err, const char *what, const char *name) {
     return err_set_errno(err, ERR_EXECUTION_FAILED, "artifact %s: %s", name, what);
-}
-
-/* The folder `name` in `dir`, made if it is not there. -1 with errno. */
-static int folder_in(int dir, const char *name) {
-    if (mkdirat(dir, name, FOLDER_MODE) != 0 && errno != EEXIST) return -1;
-    return beneath_open(dir, name, O_RDONLY | O_DIRECTORY);
 }
 
 static int write_all(int fd, const char *bytes, size_t len) {
@@ -54,21 +47,6 @@ static void put_sum(const struct tensor *tensor, char ret[static ARTIFACT_SHA256
     sha256_hex(sum, ret);
 }
 
-/* A path as a file uri: the root's own path may have any characters. */
-static const char *uri_of(const char *root, const char *rest, struct arena *arena) {
-    struct buf out = {0};
-    buf_puts(&out, "file://");
-    for (const char *c = root; *c; c++) {
-        bool plain =
-            (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("/._:-~", *c);
-        buf_printf(&out, plain ? "%c" : "%%%02X", (unsigned char)*c);
-    }
-    for (const char *c = rest; *c; c++) buf_printf(&out, *c == '%' ? "%%25" : "%c", *c);
-    const char *uri = arena_strdup(arena, out.data);
-    buf_done(&out);
-    return uri;
-}
-
 int artifact_write(struct artifact_root *root, const char *job_id, const char *token, const struct tensor *tensor,
                    struct arena *arena, struct artifact *ret, struct err *err) {
     const char *job = artifact__file_name(arena, job_id), *run = artifact__file_name(arena, token);
@@ -76,7 +54,7 @@ int artifact_write(struct artifact_root *root, const char *job_id, const char *t
     int job_fd = -1, run_fd = -1, rc = -1;
     if (strlen(name) > NAME_MAX_BYTES)
         return err_set(err, ERR_EXECUTION_FAILED, "output \"%.60s\": its name is too long for a file", tensor->name);
-    if ((job_fd = folder_in(root->fd, job)) < 0 || (run_fd = folder_in(job_fd, run)) < 0) {
+    if ((job_fd = artifact__folder(root->fd, job)) < 0 || (run_fd = artifact__folder(job_fd, run)) < 0) {
         fail(err, "make its folder", name);
         goto out;
     }
@@ -85,7 +63,7 @@ int artifact_write(struct artifact_root *root, const char *job_id, const char *t
         fail(err, "fsync of its folder", name);
         goto out;
     }
-    ret->uri = uri_of(root->path, arena_printf(arena, "/%s/%s/%s", job, run, name), arena);
+    ret->uri = artifact__uri(root->path, arena_printf(arena, "/%s/%s/%s", job, run, name), arena);
     ret->size_bytes = tensor->size_bytes;
     put_sum(tensor, ret->sha256);
     rc = 0;

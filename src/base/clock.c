@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -106,4 +107,18 @@ int clock_parse_rfc3339(const char *s, int64_t *ret_ms) {
         .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = min, .tm_sec = sec};
     *ret_ms = ((int64_t)timegm(&tm) - (int64_t)offset_min * 60) * 1000 + ms;
     return 0;
+}
+
+int clock_parse_when(const char *s, int64_t now_ms, int64_t *ret_ms) {
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    size_t digit_count = strspn(s, "0123456789");
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (digit_count == 0 || digit_count > 9 || s[digit_count] != units[i].unit || s[digit_count + 1]) continue;
+        *ret_ms = now_ms - strtoll(s, NULL, 10) * units[i].ms;
+        return 0;
+    }
+    return clock_parse_rfc3339(s, ret_ms);
 }

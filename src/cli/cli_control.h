@@ -20,6 +20,9 @@ struct cli_control;
 /* Starts the threads; connections are made, and made again, by the roles themselves. */
 int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_control **ret, struct err *err) MUSTCHECK;
 
+/* Where its HTTP server listens; "off" without one. Valid until cli__control_run ends. */
+const char *cli__control_http_url(const struct cli_control *control);
+
 /* Watches the workers until a stop is requested or a role has failed; then stops in the order that loses nothing: no
  * new commands, workers finish, the outbox is published. Frees `control`. -1 with the error of the role that failed. */
 int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) MUSTCHECK;

@@ -27,10 +27,14 @@
 #define REDIS_START_MS 10000
 #define REDIS_STOP_MS  5000
 
-enum { OPT_REDIS_PORT = CLI_OPT_OWN };
+#define HTTP_DEFAULT "127.0.0.1:8080" /* of http.listen: nobody has chosen */
+
+enum { OPT_REDIS_PORT = CLI_OPT_OWN, OPT_HTTP_PORT };
 
 static const struct cli_option options[] = {
-    {"redis-port", OPT_REDIS_PORT, "PORT", NULL, "where Redis listens on 127.0.0.1 (default: a free port)"}, {0}};
+    {"http-port", OPT_HTTP_PORT, "PORT", NULL, "where the HTTP server listens on 127.0.0.1 (default: a free port)"},
+    {"redis-port", OPT_REDIS_PORT, "PORT", NULL, "where Redis listens on 127.0.0.1 (default: a free port)"},
+    {0}};
 
 struct dev {
     struct cli_context *ctx;
@@ -38,8 +42,9 @@ struct dev {
     int lock_fd;    /* of its pid file: held while we run */
     struct bus_mock *mock;
     pid_t redis_pid;
-    int redis_port;
+    int redis_port, http_port;
     struct store *st;
+    const char *http_url; /* of the control process */
     bool announced, redis_died;
 };
 
@@ -181,6 +186,16 @@ static int start_mock(struct dev *dev, struct err *err) {
     return bus_mock_start(topics, sizeof topics / sizeof topics[0], &dev->mock, err);
 }
 
+/* A free port, unless somebody has chosen. */
+static const char *http_listen(struct dev *dev, struct arena *arena) {
+    const char *configured = config_string(dev->ctx->cfg, "http.listen");
+    struct err err;
+    if (!dev->http_port && strcmp(configured, HTTP_DEFAULT) != 0)
+        return arena_printf(arena, "http.listen=%s", configured);
+    if (!dev->http_port && (dev->http_port = free_port(&err)) < 0) dev->http_port = 0;
+    return arena_printf(arena, "http.listen=127.0.0.1:%d", dev->http_port);
+}
+
 /* Loads the configuration again with what the servers turned out to be laid over it. */
 static int reload_config(struct dev *dev, struct arena *arena, struct err *err) {
     struct cli_context *ctx = dev->ctx;
@@ -196,6 +211,7 @@ static int reload_config(struct dev *dev, struct arena *arena, struct err *err) 
         "worker.shutdown=immediate", /* what runs ends for nobody: all of it goes with the instance */
         arena_printf(arena, "models.repository=%s",
                      repository ? repository : config_string(ctx->cfg, "models.repository")),
+        http_listen(dev, arena),
     };
     size_t count = sizeof extra / sizeof extra[0];
     const char **all = arena_alloc(arena, (ctx->override_count + count) * sizeof *all);
@@ -221,13 +237,14 @@ static void announce(struct dev *dev) {
     printf("\npenstock dev is ready. Ctrl-C stops it and leaves nothing behind.\n"
            "  Kafka   %s   (a mock: it keeps about 5 MB a partition, the oldest messages go first)\n"
            "  Redis   127.0.0.1:%d\n"
+           "  HTTP    %s\n"
            "  config  %s   (the other commands find it by themselves)\n"
            "Try, in another terminal:\n"
            "  penstock models\n"
            "  penstock demo\n"
            "  kcat -b %s -C -t %s -f '%%h %%s\\n'\n"
            "  redis-cli -p %d HGETALL %sjob:<id>\n",
-           kafka, dev->redis_port, dev->ctx->config_path, kafka, config_string(cfg, "bus.events_topic"),
+           kafka, dev->redis_port, dev->http_url, dev->ctx->config_path, kafka, config_string(cfg, "bus.events_topic"),
            dev->redis_port, config_string(cfg, "store.prefix"));
     fflush(stdout);
 }
@@ -260,6 +277,7 @@ static int run(struct dev *dev, struct arena *arena, struct err *err) {
         cli__open_store(dev->ctx, &dev->st, err) != 0)
         return -1;
     if (cli__control_start(dev->ctx, (int)config_int(dev->ctx->cfg, "worker.count"), &control, err) != 0) return -1;
+    dev->http_url = cli__control_http_url(control);
     if (cli__control_run(control, on_tick, dev, err) != 0) return -1;
     return dev->redis_died ? err_set(err, ERR_STORE_UNAVAILABLE, "redis-server ended unexpectedly") : 0;
 }
@@ -268,11 +286,13 @@ static int dev_main(struct cli_context *ctx, int argc, char **argv) {
     struct dev dev = {.ctx = ctx, .lock_fd = -1};
     struct arena arena;
     struct err err;
-    int64_t port = 0;
+    int64_t port = 0, http_port = 0;
     int opt;
     while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_REDIS_PORT && cli__parse_int(ctx, "--redis-port", optarg, 1, 65535, &port) != 0)
+            return ctx->exit_code;
+        if (opt == OPT_HTTP_PORT && cli__parse_int(ctx, "--http-port", optarg, 1, 65535, &http_port) != 0)
             return ctx->exit_code;
     }
     if (optind < argc) return cli__usage(ctx, "dev takes no arguments, but got '%s'", argv[optind]);
@@ -281,6 +301,7 @@ static int dev_main(struct cli_context *ctx, int argc, char **argv) {
     cli__handle_signals(true);
     arena_init(&arena);
     dev.redis_port = (int)port;
+    dev.http_port = (int)http_port;
     int rc = run(&dev, &arena, &err);
     store_free(dev.st);
     stop_redis(&dev);

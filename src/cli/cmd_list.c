@@ -100,19 +100,8 @@ static int parse_state(struct cli_context *ctx, const char *name, enum job_state
     return 0;
 }
 
-/* "10m": ten minutes ago. */
 static int parse_time(struct cli_context *ctx, const char *name, const char *text, int64_t *ret) {
-    static const struct {
-        char unit;
-        int64_t ms;
-    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
-    size_t digits = strspn(text, "0123456789");
-    if (clock_parse_rfc3339(text, ret) == 0) return 0;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (digits == 0 || digits > 9 || text[digits] != units[i].unit || text[digits + 1]) continue;
-        *ret = clock_wall_ms(&clock_system) - strtoll(text, NULL, 10) * units[i].ms;
-        return 0;
-    }
+    if (clock_parse_when(text, clock_wall_ms(&clock_system), ret) == 0) return 0;
     ctx->exit_code = cli__usage(ctx, "%s '%s' is neither RFC 3339 nor of the form 90s, 10m, 3h or 7d", name, text);
     return -1;
 }

@@ -1,10 +1,11 @@
 /* penstock serve: the control process. */
 #include "cli_control.h"
 
-enum { OPT_NO_WORKERS = CLI_OPT_OWN, OPT_ACCEPT_LOST };
+enum { OPT_NO_WORKERS = CLI_OPT_OWN, OPT_ACCEPT_LOST, OPT_INSECURE };
 
 static const struct cli_option options[] = {
     {"no-workers", OPT_NO_WORKERS, NULL, NULL, "start no workers here; run `penstock worker` elsewhere"},
+    {"insecure", OPT_INSECURE, NULL, NULL, "answer other machines over HTTP without asking for a token"},
     {"accept-lost-commands", OPT_ACCEPT_LOST, NULL, NULL,
      "go on where Kafka's retention deleted commands that were never read"},
     {0},
@@ -18,6 +19,7 @@ static int serve_main(struct cli_context *ctx, int argc, char **argv) {
     while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;
         if (opt == OPT_NO_WORKERS) workers = false;
+        if (opt == OPT_INSECURE) cli__override(ctx, "http.insecure=true");
         if (opt == OPT_ACCEPT_LOST) cli__override(ctx, "bus.accept_lost_commands=true");
     }
     if (optind < argc) return cli__usage(ctx, "serve takes no arguments, but got '%s'", argv[optind]);

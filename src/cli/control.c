@@ -1,12 +1,12 @@
 /* The control process.
  *
- * Five roles (ingest of commands, ingest of control commands, sweeper, relay, collector of artifacts) run their step
- * functions in threads of their own, each with its own connection to Redis, so that none waits for another; the main
- * thread watches the workers. The control topic has a consumer group of its own: a cancel neither waits behind a
- * backlog of creates nor for a paused topic, and rebalances of the one group do not touch the other. They share the
- * stop flag and nothing else. Stopping goes with the flow: first no new commands, then the workers finish or give back,
- * then the relay publishes what that wrote. Nothing depends on a graceful stop: whatever kill -9 leaves behind is taken
- * up by the next process. */
+ * Beside the HTTP server, which has threads of its own, five roles (ingest of commands, ingest of control commands,
+ * sweeper, relay, collector of artifacts) run their step functions in threads of their own, each with its own
+ * connection to Redis, so that none waits for another; the main thread watches the workers. The control topic has a
+ * consumer group of its own: a cancel neither waits behind a backlog of creates nor for a paused topic, and rebalances
+ * of the one group do not touch the other. They share the stop flag and nothing else. Stopping goes with the flow:
+ * first no new commands, then the workers finish or give back, then the relay publishes what that wrote. Nothing
+ * depends on a graceful stop: whatever kill -9 leaves behind is taken up by the next process. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -18,6 +18,7 @@
 #include "cli_control.h"
 #include "penstock/artifact.h"
 #include "penstock/clock.h"
+#include "penstock/http.h"
 #include "penstock/ingest.h"
 #include "penstock/log.h"
 #include "penstock/loop.h"
@@ -72,6 +73,7 @@ struct cli_control {
     int64_t policy_at; /* when the main thread looks next whether the store still has the policy */
     struct sweeper sweeper;
     struct relay *relay;
+    struct http *http; /* NULL: none */
     char name[49];
     pthread_mutex_t models_lock; /* of models, which the main thread replaces */
     struct model_list models;
@@ -119,6 +121,7 @@ void cli__process_name(char ret[static 49]) {
 /* --- ingest --------------------------------------------------------------------------------------------------------
  */
 
+/* Of the repository as the main thread saw it last. */
 static bool model_policy(void *self, const char *model, const char *version, struct model_policy *ret) {
     struct cli_control *control = self;
     pthread_mutex_lock(&control->models_lock);
@@ -362,6 +365,7 @@ static void free_intake(struct intake *intake) {
 }
 
 static void free_control(struct cli_control *control) {
+    http_stop(control->http);
     cli__supervisor_free(control->supervisor);
     free_intake(&control->commands);
     free_intake(&control->orders);
@@ -375,6 +379,49 @@ static void free_control(struct cli_control *control) {
     pthread_mutex_destroy(&control->models_lock);
     free(control->relay_props);
     free(control);
+}
+
+/* --- http ----------------------------------------------------------------------------------------------------------
+ */
+
+static int start_http(struct cli_control *control, struct err *err) {
+    const struct config *cfg = control->ctx->cfg;
+    if (!*config_string(cfg, "http.listen")) return 0;
+    struct http_config http = {
+        .listen = config_string(cfg, "http.listen"),
+        .token_file = config_string(cfg, "http.token_file"),
+        .tls_cert = config_string(cfg, "http.tls_cert"),
+        .tls_key = config_string(cfg, "http.tls_key"),
+        .insecure = config_bool(cfg, "http.insecure"),
+        .threads = (int)config_int(cfg, "http.threads"),
+        .max_connections = (int)config_int(cfg, "http.max_connections"),
+        .max_connections_per_ip = (int)config_int(cfg, "http.max_connections_per_ip"),
+        .max_header_bytes = (size_t)config_int(cfg, "http.max_header_bytes"),
+        .max_body_bytes = (size_t)config_int(cfg, "http.max_body_bytes"),
+        .max_upload_bytes = config_int(cfg, "http.max_upload_bytes"),
+        .upload_keep_ms = config_int(cfg, "http.upload_keep_ms"),
+        .header_timeout_ms = config_int(cfg, "http.header_timeout_ms"),
+        .body_timeout_ms = config_int(cfg, "http.body_timeout_ms"),
+        .idle_timeout_ms = config_int(cfg, "http.idle_timeout_ms"),
+        .artifact_root = config_string(cfg, "artifacts.root"),
+        .input_root = config_string(cfg, "artifacts.input_root"),
+        .kafka = control->kafka,
+        .commands_topic = config_string(cfg, "bus.commands_topic"),
+        .control_topic = config_string(cfg, "bus.control_topic"),
+        .events_topic = config_string(cfg, "bus.events_topic"),
+        .max_queued = config_int(cfg, "ingest.max_queued"),
+        .model = control->models_seen ? model_policy : NULL,
+        .self = control,
+        .version = PENSTOCK_VERSION,
+    };
+    cli__store_config(control->ctx, &http.store);
+    if (http_start(&http, &control->http, err) != 0) return -1;
+    log_info(ROLE, "http listens on %s", http_url(control->http));
+    return 0;
+}
+
+const char *cli__control_http_url(const struct cli_control *control) {
+    return control->http ? http_url(control->http) : "off";
 }
 
 /* A control process that does not see the folder, because the workers are elsewhere, leaves it to others. */
@@ -405,7 +452,7 @@ int cli__control_start(struct cli_context *ctx, int worker_count, struct cli_con
         open_role(control, &control->sweeper_role, "sweeper", sweeper_role_step, err) != 0 ||
         open_role(control, &control->relay_role, "relay", relay_role_step, err) != 0 ||
         open_role(control, &control->collector_role, "collector", collector_role_step, err) != 0 ||
-        open_artifacts(control, err) != 0) {
+        open_artifacts(control, err) != 0 || start_http(control, err) != 0) {
         free_control(control);
         return -1;
     }
@@ -546,6 +593,8 @@ int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), v
     int rc = loop_run(&loop, err);
     loop_request_stop();
     log_info(ROLE, "stopping");
+    http_stop(control->http);
+    control->http = NULL;
     pthread_join(control->commands.role.thread, NULL);
     pthread_join(control->orders.role.thread, NULL);
     const struct config *cfg = control->ctx->cfg;

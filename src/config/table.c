@@ -33,6 +33,7 @@ const struct config_section config__sections[] = {
     {"models", "What there is to run."},
     {"worker", "The processes that run jobs."},
     {"artifacts", "Files: large outputs, and inputs that jobs name by uri."},
+    {"http", "The HTTP server of `penstock serve` and `penstock dev`."},
     {"log", "Lines on standard error."},
 };
 const size_t config__section_count = sizeof config__sections / sizeof config__sections[0];
@@ -159,6 +160,29 @@ const struct config_setting config__table[] = {
     STRING("artifacts.input_root", "",
            "Folder within which files that inputs name by uri must lie. Empty: such inputs are refused."),
     INT("artifacts.max_input_bytes", "1073741824", 1, 1099511627776, "The largest such file."),
+
+    STRING("http.listen", "127.0.0.1:8080",
+           "Address and port; port 0: a free one. An address that other machines reach needs http.token_file, or "
+           "`serve --insecure`. Empty: no HTTP server."),
+    BOOL("http.insecure", "false", "Answer other machines without asking for a token."),
+    STRING("http.token_file", "",
+           "File of bearer tokens, as `penstock token` writes them; read again when it changes. Empty: no tokens are "
+           "asked "
+           "for, and only requests from this machine answered."),
+    STRING("http.tls_cert", "", "File with the certificate chain, PEM. Empty: no TLS."),
+    STRING("http.tls_key", "", "File with its key, PEM."),
+    INT("http.threads", "4", 1, 256, "Threads that ask Redis, each with a connection of its own."),
+    INT("http.max_connections", "1024", 1, 100000, "Connections at once; more are answered 503."),
+    INT("http.max_connections_per_ip", "512", 1, 100000, "The same for one address."),
+    INT("http.max_header_bytes", "32768", 4096, 1048576,
+        "Memory of one connection, which the request line and the headers have to fit in."),
+    INT("http.max_body_bytes", "2097152", 1024, 268435456, "The largest body, uploads aside."),
+    INT("http.max_upload_bytes", "1073741824", 1, 1099511627776, "The largest upload."),
+    INT("http.upload_keep_ms", "86400000", 1000, YEAR_MS, "How long an upload is kept."),
+    INT("http.header_timeout_ms", "10000", 100, 3600000, "A request line and its headers must be there within this."),
+    INT("http.body_timeout_ms", "30000", 100, 3600000,
+        "A body must be there within this; for uploads, only silence of 30 s ends them."),
+    INT("http.idle_timeout_ms", "75000", 100, 3600000, "A connection without a request is closed after this."),
 
     CHOICE("log.level", "info", "debug|info|warn|error|off", "Least important level that is written."),
     CHOICE("log.format", "text", "text|json", "Lines for people, or one JSON object a line."),

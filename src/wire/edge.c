@@ -3,12 +3,13 @@
 
 #include <string.h>
 
-int wire_object_merge(const char *json, size_t len, const struct wire_member *members, size_t count, struct buf *out,
-                      struct err *err) {
+static int lay_over(const char *json, size_t len, const struct wire_member *members, size_t count, bool only_absent,
+                    struct buf *out, struct err *err) {
     json_t *root = wire__json_load(json, len, &wire__limits_document, err);
     if (!root) return -1;
     int rc = -1;
     for (size_t i = 0; i < count; i++) {
+        if (only_absent && json_object_get(root, members[i].name)) continue;
         json_error_t error;
         json_t *value = json_loads(members[i].json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
         if (!value || json_object_set_new(root, members[i].name, value) != 0) {
@@ -21,6 +22,16 @@ int wire_object_merge(const char *json, size_t len, const struct wire_member *me
 out:
     json_decref(root);
     return rc;
+}
+
+int wire_object_merge(const char *json, size_t len, const struct wire_member *members, size_t count, struct buf *out,
+                      struct err *err) {
+    return lay_over(json, len, members, count, false, out, err);
+}
+
+int wire_object_defaults(const char *json, size_t len, const struct wire_member *members, size_t count, struct buf *out,
+                         struct err *err) {
+    return lay_over(json, len, members, count, true, out, err);
 }
 
 const char *wire_error_message(const char *envelope, size_t len, struct arena *arena) {

@@ -376,6 +376,8 @@ class Penstock:
         self.dir = temp_dir(f"penstock-{role}")
         self.config_path = self.dir / "penstock.ini"
         self.env = {**os.environ, **(env or {})}
+        # A server of its own only where a test asks for one: many run at a time.
+        settings = {"http": {"listen": ""}, **settings} if role == "serve" else settings
         lines = []
         for section, values in settings.items():
             lines.append(f"[{section}]")
