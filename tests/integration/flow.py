@@ -114,6 +114,7 @@ class House:
             "models": {"repository": MODELS},
             "relay": {"lease_ms": 1000},
             "worker": {"shutdown_ms": 5000},
+            "http": {"listen": ""},  # test_http_*.py have a server, on a port of their own
         }
         if name:
             self.settings["store"]["prefix"] = self.prefix
