@@ -56,7 +56,7 @@ int onnx_model_check_input(const struct onnx_model *model, size_t index, const s
 /* Does an input's value decide shapes (a Reshape's target, a length)? Then prepare needs its data. */
 bool onnx_model_has_shape_input(const struct onnx_model *model);
 
-/* `threads`: for BLAS; a setting of the whole process. */
+/* `threads`: that share out the work of a node; the caller is one of them. */
 int onnx_session_new(const struct onnx_model *model, int threads, struct onnx_session **ret, struct err *err) MUSTCHECK;
 void onnx_session_free(struct onnx_session *ses); /* safe on NULL */
 

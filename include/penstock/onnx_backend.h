@@ -19,7 +19,8 @@ const struct onnx_backend *onnx_backend_cpu(void);
 const struct onnx_backend *onnx_backend_cuda(void); /* in the plug-in libpenstock_onnx_cuda alone */
 
 struct onnx_session_options {
-    int threads; /* for BLAS; a setting of the whole process */
+    int threads; /* that share out the work of a node */
+    bool plain;  /* node by node as the file has them, on the reference kernels: what all else is held against */
     int device;  /* ordinal of the GPU; the CPU ignores it */
 };
 

@@ -223,7 +223,9 @@ int onnx__graph_finish(struct onnx_model *model, struct err *err) {
         if (bind_node(model, &model->nodes[n], err) != 0) return -1;
     if (sort_nodes(model, err) != 0) return -1;
     trace_shapes(model);
-    return onnx__plan_fold_model(model, err);
+    if (onnx__plan_fold_model(model, err) != 0) return -1;
+    onnx__fuse_model(model);
+    return 0;
 }
 
 /* --- opening ----------------------------------------------------------------------------------------------------- */

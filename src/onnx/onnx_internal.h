@@ -70,7 +70,9 @@ struct onnx__attr {
 struct onnx__node {
     const char *name, *op_type, *domain;
     const struct onnx__op *op;
-    int *inputs, *outputs; /* value numbers; -1: left out */
+    const struct onnx__fast *fast; /* of the fused graph: how the CPU runs it, or NULL: as op says */
+    const struct onnx__tail *tail; /* of the fused graph: what follows in the same step, or NULL */
+    int *inputs, *outputs;         /* value numbers; -1: left out */
     size_t input_count, output_count;
     struct onnx__attr *attrs;
     size_t attr_count;
@@ -102,6 +104,8 @@ struct onnx_model {
     size_t node_count;
     struct onnx__value *values;
     size_t value_count, value_cap;
+    struct onnx__node *fused_nodes; /* the same graph in fewer steps (fuse.c); its new values follow the others */
+    size_t fused_count, fused_value_count;
     int *name_slots; /* open addressing: value number + 1, 0 empty */
     size_t name_slot_count;
     struct onnx_io *inputs, *outputs;
@@ -147,9 +151,12 @@ struct onnx__step {
     int opset;
     struct tensor **in, **out;
     size_t in_count, out_count;
-    size_t scratch_bytes; /* inference asks for it */
-    void *scratch;        /* running gets it, 64-byte aligned */
-    size_t scratch_at;    /* offset in the session's memory */
+    size_t scratch_bytes;    /* inference asks for it */
+    void *scratch;           /* running gets it, 64-byte aligned */
+    size_t scratch_at;       /* offset in the session's memory */
+    int threads;             /* that may share out its work; inference may ask for scratch for each */
+    struct onnx__team *team; /* running gets it; NULL: alone */
+    const void *packed;      /* running gets what the fast form's pack made of the node's weights, or NULL */
 };
 
 /* Checks the inputs and gives each output that is not NULL its datatype, rank and shape. */
@@ -197,6 +204,45 @@ struct onnx__op {
 
 const struct onnx__op *onnx__op_find(const char *op_type); /* cpu/ops.c */
 
+/* What may follow a Conv, MatMul or Gemm in the same step: the fused graph gives such a node as inputs 2 and 3 (-1:
+ * left out) a bias, one number for each channel or column, and another tensor of the output's shape; both are added,
+ * then a function is taken. */
+enum onnx__function {
+    FUNCTION_NONE,
+    FUNCTION_RELU,
+    FUNCTION_CLIP, /* between alpha and beta */
+    FUNCTION_LEAKY_RELU,
+    FUNCTION_HARD_SIGMOID,
+    FUNCTION_HARD_SWISH,
+    FUNCTION_EXP,
+    FUNCTION_SIGMOID,
+    FUNCTION_TANH,
+    FUNCTION_ERF,
+    FUNCTION_GELU,
+    FUNCTION_GELU_TANH,
+};
+enum { TAIL_BIAS = 2, TAIL_REST = 3 };
+struct onnx__tail {
+    enum onnx__function function;
+    float alpha, beta;
+};
+
+/* How the CPU runs an operator fast. The operator's own functions are the reference: these call them for what they do
+ * not do better, and are held against them by tests. */
+struct onnx__fast {
+    const char *op_type;
+    bool takes_tail;
+    onnx__infer_fn *infer;
+    onnx__run_fn *run;
+    /* [optional] what a session makes of the node's constant weights once, when it is opened: `*ret_size` bytes that
+     * the caller frees; NULL: nothing. Who runs the fast form must give it that. */
+    void *(*pack)(const struct onnx_model *model, const struct onnx__node *node, size_t *ret_size);
+};
+const struct onnx__fast *onnx__fast_find(const char *op_type); /* cpu/fast.c; NULL: the reference is what there is */
+
+/* fuse.c: makes model->fused_nodes of model->nodes. Never fails: what it does not know it leaves as it is. */
+void onnx__fuse_model(struct onnx_model *model);
+
 /* step.c: what operators share */
 int onnx__node_fail(const struct onnx__node *node, enum err_code code, struct err *err, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
@@ -236,6 +282,8 @@ static inline int64_t onnx__count(const struct tensor *tensor) { return onnx__sh
 
 struct onnx__plan {
     struct arena arena;
+    bool fused; /* of the fused graph */
+    size_t value_count;
     struct tensor *values; /* by value number */
     size_t *offsets;       /* by value number; PLAN_NO_OFFSET: constant */
     struct onnx__step *steps;
@@ -248,17 +296,31 @@ struct onnx__plan {
 #define PLAN_NO_OFFSET SIZE_MAX
 #define PLAN_ALIGN     ((size_t)64)
 
-int onnx__plan_new(const struct onnx_model *model, const struct tensor *inputs, struct onnx__plan **ret,
-                   struct err *err) MUSTCHECK;
+/* For the fused graph or the plain one. A fused step can be refused where its plain ones are not (what is added turns
+ * out to be of another shape); so whoever asks for the fused one and is refused asks for the plain one. */
+int onnx__plan_new(const struct onnx_model *model, bool fused, int threads, const struct tensor *inputs,
+                   struct onnx__plan **ret, struct err *err) MUSTCHECK;
 void onnx__plan_free(struct onnx__plan *plan);
 /* Computes, once, what depends on constants alone; the nodes that did it are taken out of the model. */
 int onnx__plan_fold_model(struct onnx_model *model, struct err *err) MUSTCHECK;
+
+/* --- team.c: the threads of a session ----------------------------------------------------------------------------- */
+
+/* One of `count` tasks; `worker`: who does it, from 0 to the size of the team. Tasks must not write to the same place.
+ */
+typedef void onnx__task_fn(void *ctx, int64_t task, int worker);
+struct onnx__team *onnx__team_new(int threads);     /* Owns: caller frees */
+void onnx__team_free(struct onnx__team *team);      /* safe on NULL */
+int onnx__team_size(const struct onnx__team *team); /* 1 of NULL */
+/* Returns when all tasks are done. Allocates nothing. Thread: one round at a time. */
+void onnx__team_run(struct onnx__team *team, int64_t count, onnx__task_fn *task, void *ctx);
 
 /* --- back ends --------------------------------------------------------------------------------------------------- */
 
 /* Where a session's memory is, and who runs its steps. `state` is what open made, one for each session. */
 struct onnx_backend {
     const char *name;
+    bool fused; /* runs the steps of the fused graph, with their tails */
     int (*probe)(int device, char *ret_name, size_t ret_size, struct err *err);
     int (*open)(const struct onnx_model *model, const struct onnx_session_options *options, void **ret_state,
                 struct err *err);

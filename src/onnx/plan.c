@@ -29,7 +29,7 @@ static struct tensor **step_tensors(struct arena *arena, struct tensor *values, 
 static void step_init(struct onnx__step *step, struct arena *arena, struct tensor *values,
                       const struct onnx__node *node, int opset) {
     *step = (struct onnx__step){
-        .node = node, .opset = opset, .in_count = node->input_count, .out_count = node->output_count};
+        .node = node, .opset = opset, .threads = 1, .in_count = node->input_count, .out_count = node->output_count};
     step->in = step_tensors(arena, values, node->inputs, node->input_count);
     step->out = step_tensors(arena, values, node->outputs, node->output_count);
 }
@@ -45,7 +45,8 @@ static int check_known(const struct onnx__step *step, struct err *err) {
 }
 
 static int step_infer(struct onnx__step *step, struct err *err) {
-    if (check_known(step, err) != 0 || step->node->op->infer(step, err) != 0) return -1;
+    const struct onnx__fast *fast = step->node->fast;
+    if (check_known(step, err) != 0 || (fast ? fast->infer : step->node->op->infer)(step, err) != 0) return -1;
     for (size_t i = 0; i < step->out_count; i++) {
         struct tensor *out = step->out[i];
         if (out && !onnx__shape_fits(out, &out->size_bytes))
@@ -73,13 +74,14 @@ static bool step_is_known(const struct onnx__step *step, size_t *budget) {
  * them. */
 static int step_fold(struct onnx__step *step, struct arena *arena, struct err *err) {
     const struct onnx__op *op = step->node->op;
+    onnx__run_fn *run = step->node->fast ? step->node->fast->run : op->run;
     for (size_t i = 0; i < step->out_count; i++)
         if (step->out[i])
             step->out[i]->data =
                 i == 0 && (op->flags & OP_VIEW) ? step->in[0]->data : arena_alloc(arena, step->out[i]->size_bytes);
-    if (!op->run) return 0;
+    if (!run) return 0;
     step->scratch = mem_alloc(step->scratch_bytes);
-    int rc = op->run(step, err);
+    int rc = run(step, err);
     free(step->scratch);
     step->scratch = NULL;
     return rc;
@@ -129,9 +131,9 @@ static struct tensor known_copy(const struct tensor *given, struct arena *arena)
 
 static int init_values(struct onnx__plan *plan, const struct onnx_model *model, const struct tensor *inputs,
                        struct err *err) {
-    plan->values = arena_alloc(&plan->arena, model->value_count * sizeof *plan->values);
-    plan->offsets = arena_alloc(&plan->arena, model->value_count * sizeof *plan->offsets);
-    for (size_t i = 0; i < model->value_count; i++) {
+    plan->values = arena_alloc(&plan->arena, plan->value_count * sizeof *plan->values);
+    plan->offsets = arena_alloc(&plan->arena, plan->value_count * sizeof *plan->offsets);
+    for (size_t i = 0; i < plan->value_count; i++) {
         plan->values[i] = model->values[i].tensor;
         plan->values[i].name = model->values[i].name;
         plan->offsets[i] = PLAN_NO_OFFSET;
@@ -152,12 +154,14 @@ static int init_values(struct onnx__plan *plan, const struct onnx_model *model, 
     return 0;
 }
 
-static int infer_all(struct onnx__plan *plan, const struct onnx_model *model, struct err *err) {
-    plan->steps = arena_alloc(&plan->arena, model->node_count * sizeof *plan->steps);
-    size_t budget = FOLD_MAX_BYTES;
-    for (size_t n = 0; n < model->node_count; n++) {
+static int infer_all(struct onnx__plan *plan, const struct onnx_model *model, int threads, struct err *err) {
+    const struct onnx__node *nodes = plan->fused ? model->fused_nodes : model->nodes;
+    size_t count = plan->fused ? model->fused_count : model->node_count, budget = FOLD_MAX_BYTES;
+    plan->steps = arena_alloc(&plan->arena, count * sizeof *plan->steps);
+    for (size_t n = 0; n < count; n++) {
         struct onnx__step *step = &plan->steps[plan->step_count];
-        step_init(step, &plan->arena, plan->values, &model->nodes[n], model->opset);
+        step_init(step, &plan->arena, plan->values, &nodes[n], model->opset);
+        step->threads = threads;
         if (step_infer(step, err) != 0) return -1;
         if (!step_is_known(step, &budget)) {
             plan->step_count++;
@@ -180,7 +184,7 @@ struct placing {
 static void find_roots(struct placing *pl) {
     const struct onnx__plan *plan = pl->plan;
     int *roots = plan->roots;
-    for (size_t i = 0; i < pl->model->value_count; i++) roots[i] = (int)i;
+    for (size_t i = 0; i < plan->value_count; i++) roots[i] = (int)i;
     for (size_t s = 0; s < plan->step_count; s++) {
         const struct onnx__node *node = plan->steps[s].node;
         if (node->op->flags & OP_VIEW) roots[node->outputs[0]] = roots[node->inputs[0]];
@@ -223,7 +227,7 @@ static void place_all(struct placing *pl) {
         release_read(pl, node->inputs, node->input_count, s);
         release_read(pl, node->outputs, node->output_count, s);
     }
-    for (size_t i = 0; i < model->value_count; i++) /* views, now that their roots have a place */
+    for (size_t i = 0; i < plan->value_count; i++) /* views, now that their roots have a place */
         if (plan->roots[i] != (int)i) {
             plan->offsets[i] = plan->offsets[plan->roots[i]];
             if (plan->offsets[i] == PLAN_NO_OFFSET) plan->values[i].data = plan->values[plan->roots[i]].data;
@@ -233,17 +237,19 @@ static void place_all(struct placing *pl) {
 
 /* --- the plan ---------------------------------------------------------------------------------------------------- */
 
-int onnx__plan_new(const struct onnx_model *model, const struct tensor *inputs, struct onnx__plan **ret,
-                   struct err *err) {
+int onnx__plan_new(const struct onnx_model *model, bool fused, int threads, const struct tensor *inputs,
+                   struct onnx__plan **ret, struct err *err) {
     struct onnx__plan *plan = mem_calloc(1, sizeof *plan);
     arena_init(&plan->arena);
-    if (init_values(plan, model, inputs, err) != 0 || infer_all(plan, model, err) != 0) {
+    plan->fused = fused;
+    plan->value_count = fused ? model->fused_value_count : model->value_count;
+    if (init_values(plan, model, inputs, err) != 0 || infer_all(plan, model, threads, err) != 0) {
         onnx__plan_free(plan);
         return -1;
     }
     struct placing pl = {.plan = plan, .model = model};
-    plan->roots = arena_alloc(&plan->arena, model->value_count * sizeof *plan->roots);
-    pl.last = arena_alloc(&plan->arena, model->value_count * sizeof *pl.last);
+    plan->roots = arena_alloc(&plan->arena, plan->value_count * sizeof *plan->roots);
+    pl.last = arena_alloc(&plan->arena, plan->value_count * sizeof *pl.last);
     find_roots(&pl);
     place_all(&pl);
     onnx__layout_done(&pl.layout);

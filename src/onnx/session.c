@@ -18,6 +18,7 @@ struct onnx_session {
     const struct onnx_model *model;
     const struct onnx_backend *backend;
     void *state; /* the back end's */
+    struct onnx_session_options options;
     struct onnx__plan *plans[MAX_PLANS];
     size_t plan_count;
     struct onnx__plan *current;
@@ -34,7 +35,7 @@ int onnx_backend_session(const struct onnx_backend *backend, const struct onnx_m
     void *state;
     if (backend->open(model, options, &state, err) != 0) return -1;
     struct onnx_session *ses = mem_calloc(1, sizeof *ses);
-    *ses = (struct onnx_session){.model = model, .backend = backend, .state = state};
+    *ses = (struct onnx_session){.model = model, .backend = backend, .state = state, .options = *options};
     *ret = ses;
     return 0;
 }
@@ -85,6 +86,13 @@ static struct onnx__plan **slot_for_new(struct onnx_session *ses) {
     return oldest;
 }
 
+static int new_plan(struct onnx_session *ses, const struct tensor *inputs, struct onnx__plan **ret, struct err *err) {
+    int threads = ses->options.threads > 1 ? ses->options.threads : 1;
+    if (ses->backend->fused && !ses->options.plain && onnx__plan_new(ses->model, true, threads, inputs, ret, err) == 0)
+        return 0;
+    return onnx__plan_new(ses->model, false, threads, inputs, ret, err);
+}
+
 int onnx_session_prepare(struct onnx_session *ses, const struct tensor *inputs, struct err *err) {
     struct onnx__plan *plan = NULL;
     ses->current = NULL;
@@ -93,7 +101,7 @@ int onnx_session_prepare(struct onnx_session *ses, const struct tensor *inputs, 
     for (size_t i = 0; i < ses->plan_count && !plan; i++)
         if (plan_fits(ses, ses->plans[i], inputs)) plan = ses->plans[i];
     bool made = !plan;
-    if (made && onnx__plan_new(ses->model, inputs, &plan, err) != 0) return -1;
+    if (made && new_plan(ses, inputs, &plan, err) != 0) return -1;
     if (ses->backend->bind(ses->state, plan, err) != 0) {
         if (made) free_plan(ses, plan);
         return -1;
@@ -120,7 +128,7 @@ void onnx_report_memory(const struct onnx_session *ses, struct onnx_memory *ret)
     BUG_ON(!ses->current);
     const struct onnx__plan *plan = ses->current;
     *ret = (struct onnx_memory){.weight_bytes = ses->model->weight_bytes, .planned_bytes = plan->memory_bytes};
-    for (size_t i = 0; i < ses->model->value_count; i++)
+    for (size_t i = 0; i < plan->value_count; i++)
         if (plan->offsets[i] != PLAN_NO_OFFSET) ret->value_bytes += plan->values[i].size_bytes;
     for (size_t s = 0; s < plan->step_count; s++)
         if (plan->steps[s].scratch_bytes > ret->scratch_bytes) ret->scratch_bytes = plan->steps[s].scratch_bytes;

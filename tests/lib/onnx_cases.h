@@ -10,15 +10,15 @@
 #ifndef PENSTOCK_ONNX_CASES_H
 #define PENSTOCK_ONNX_CASES_H
 
-#include "penstock/onnx.h"
+#include "penstock/onnx_backend.h"
 
 /* The whole file at `path`, or false where there is none. Owns: caller ends it with buf_done. */
 bool onnx_case_read_file(const char *path, struct buf *ret);
 
-/* Runs `folder`/model.onnx on every `folder`/test_data_set_<n>: input_<i>.pb in, and each output_<i>.pb compared.
- * Within rtol x |expected| + atol, whole numbers exactly; a NaN where one is expected; datatype and shape must be
- * equal. -1 with the reason in *err; its code is the model's where the model was refused, else ERR_EXECUTION_FAILED.
- * *ret_sets: how many sets were compared. */
+/* Runs `folder`/model.onnx on every `folder`/test_data_set_<n>: input_<i>.pb in, and each output_<i>.pb compared,
+ * on the reference kernels and then as users run it. Within rtol x |expected| + atol, whole numbers exactly; a NaN
+ * where one is expected; datatype and shape must be equal. -1 with the reason in *err; its code is the model's where
+ * the model was refused, else ERR_EXECUTION_FAILED. *ret_sets: how many sets were compared. */
 int onnx_case_run(const char *folder, double rtol, double atol, int *ret_sets, struct err *err) MUSTCHECK;
 int onnx_case_compare(const struct tensor *have, const struct tensor *want, double rtol, double atol,
                       struct err *err) MUSTCHECK;

@@ -3,22 +3,15 @@
  * written into the output first and the product added to it. */
 #include "cpu_internal.h"
 
-struct conv {
-    struct onnx__window win;
-    struct onnx__gemm gemm; /* m: output channels of a group, k: channels x kernel, n: output positions */
-    int64_t groups, group_channels;
-    bool pointwise;
-};
-
 static bool is_pointwise(const struct onnx__window *win) {
     for (int dim = 0; dim < 3; dim++)
         if (win->kernel[dim] != 1 || win->stride[dim] != 1 || win->pad[dim] || win->pad_end[dim]) return false;
     return true;
 }
 
-static int conv_read(const struct onnx__step *step, struct conv *conv, struct err *err) {
+int onnx__conv_read(const struct onnx__step *step, struct onnx__conv *conv, struct err *err) {
     const struct tensor *x = step->in[0], *w = step->in[1], *bias = onnx__step_in(step, 2);
-    *conv = (struct conv){.groups = onnx__step_int(step, "group", 1), .gemm = {.alpha = 1, .beta = bias ? 1 : 0}};
+    *conv = (struct onnx__conv){.groups = onnx__step_int(step, "group", 1), .gemm = {.alpha = 1, .beta = bias ? 1 : 0}};
     if (w->rank != x->rank || w->datatype != x->datatype || x->rank < 3)
         return onnx__step_refuse(step, err, "weights of %d dimensions for an input of %d", w->rank, x->rank);
     conv->group_channels = w->shape[1];
@@ -44,8 +37,8 @@ static int conv_read(const struct onnx__step *step, struct conv *conv, struct er
 }
 
 OP_INFER(conv) {
-    struct conv conv;
-    if (conv_read(step, &conv, err) != 0) return -1;
+    struct onnx__conv conv;
+    if (onnx__conv_read(step, &conv, err) != 0) return -1;
     onnx__window_shape(&conv.win, step->in[0], step->in[1]->shape[0], step->out[0]);
     size_t columns;
     if (conv.pointwise) return 0;
@@ -74,7 +67,7 @@ static void unfold_row(const struct onnx__window *win, const float *image, const
     }
 }
 
-static void unfold(const struct conv *conv, const float *image, float *columns) {
+static void unfold(const struct onnx__conv *conv, const float *image, float *columns) {
     const struct onnx__window *win = &conv->win;
     int64_t plane = onnx__volume(win->in), at[3];
     for (int64_t channel = 0; channel < conv->group_channels; channel++, image += plane)
@@ -90,8 +83,8 @@ static void spread_bias(const struct onnx__gemm *gemm, const float *bias, float 
 }
 
 OP_RUN(conv) {
-    struct conv conv;
-    if (conv_read(step, &conv, err) != 0) return -1;
+    struct onnx__conv conv;
+    if (onnx__conv_read(step, &conv, err) != 0) return -1;
     const struct tensor *bias = onnx__step_in(step, 2);
     int64_t in_size = conv.group_channels * onnx__volume(conv.win.in), out_size = conv.gemm.m * conv.gemm.n;
     const float *x = onnx__floats(step, 0);

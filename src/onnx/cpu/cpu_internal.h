@@ -319,6 +319,75 @@ struct onnx__gemm {
 };
 void onnx__gemm_call(const struct onnx__gemm *gemm, const float *a, const float *b, float *c);
 int onnx__gemm_check(const struct onnx__step *step, const struct onnx__gemm *gemm, struct err *err) MUSTCHECK;
+int onnx__gemm_read(const struct onnx__step *step, struct onnx__gemm *ret, struct err *err) MUSTCHECK; /* of Gemm */
+struct onnx__matmul {
+    struct onnx__gemm gemm;
+    struct tensor a, b; /* promoted to at least two dimensions */
+    int batch_rank;
+    int64_t batch[TENSOR_MAX_RANK];
+};
+int onnx__matmul_read(const struct onnx__step *step, struct onnx__matmul *ret, struct err *err) MUSTCHECK;
+/* Where, in operand's elements, the matrix begins that belongs to matrix `number` of the output's stack. */
+int64_t onnx__matmul_offset(const struct onnx__matmul *mm, const struct tensor *operand, int64_t number);
+
+/* conv.c */
+struct onnx__conv {
+    struct onnx__window win;
+    struct onnx__gemm gemm; /* m: output channels of a group, k: channels x kernel, n: output positions */
+    int64_t groups, group_channels;
+    bool pointwise;
+};
+int onnx__conv_read(const struct onnx__step *step, struct onnx__conv *ret, struct err *err) MUSTCHECK;
+
+/* norm.c: Softmax's input as [outer, length, inner] */
+struct onnx__lanes {
+    int64_t outer, length, inner;
+};
+int onnx__lanes_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) MUSTCHECK;
+
+/* fast_gemm.c: a part of a product, [m, n] at c whose rows are `ld` apart, with its tail while it is in the cache. */
+struct onnx__part {
+    struct onnx__gemm gemm;
+    int lda, ldb, ldc;
+    const float *a, *b, *bias, *rest; /* rest is laid out as c */
+    float *c;
+    bool bias_by_row;
+    const struct onnx__tail *tail;
+};
+void onnx__part_run(const struct onnx__part *part);
+/* Of a node with a tail: can the rest be added to the output without making it larger? */
+int onnx__tail_check(const struct onnx__step *step, struct err *err) MUSTCHECK;
+/* What can be done part by part; `late`: nothing but the bias, since the rest is stretched. */
+struct onnx__ending {
+    bool late;
+    const struct onnx__tail *tail;
+    const float *rest;
+};
+struct onnx__ending onnx__tail_ending(const struct onnx__step *step);
+void onnx__tail_late(
+    const struct onnx__step *step); /* adds the stretched rest to the whole output, then the function */
+
+OP_INFER(fast_conv);
+OP_RUN(fast_conv);
+void *onnx__fast_conv_pack(const struct onnx_model *model, const struct onnx__node *node, size_t *ret_size);
+OP_INFER(fast_matmul);
+OP_RUN(fast_matmul);
+OP_INFER(fast_gemm);
+OP_RUN(fast_gemm);
+OP_INFER(attention);
+OP_RUN(attention);
+OP_RUN(fast_exp);
+OP_RUN(fast_sigmoid);
+OP_RUN(fast_tanh);
+OP_RUN(fast_erf);
+OP_RUN(fast_gelu);
+OP_RUN(fast_relu);
+OP_RUN(fast_softmax);
+OP_RUN(fast_layer_norm);
+OP_INFER(fast_max_pool);
+OP_RUN(fast_max_pool);
+OP_RUN(fast_global_average_pool);
+OP_RUN(fast_lstm);
 
 static inline const float *onnx__floats(const struct onnx__step *step, size_t index) { return step->in[index]->data; }
 static inline float *onnx__out_floats(const struct onnx__step *step) { return step->out[0]->data; }

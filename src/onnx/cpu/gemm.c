@@ -61,15 +61,8 @@ static void gemm_any(enum datatype datatype, const struct onnx__gemm *gemm, cons
 
 /* --- MatMul ------------------------------------------------------------------------------------------------------ */
 
-struct matmul {
-    struct onnx__gemm gemm;
-    struct tensor a, b; /* promoted to at least two dimensions */
-    int batch_rank;
-    int64_t batch[TENSOR_MAX_RANK];
-};
-
-static int matmul_read(const struct onnx__step *step, struct matmul *mm, struct err *err) {
-    *mm = (struct matmul){.a = *step->in[0], .b = *step->in[1], .gemm = {.alpha = 1, .beta = 0}};
+int onnx__matmul_read(const struct onnx__step *step, struct onnx__matmul *mm, struct err *err) {
+    *mm = (struct onnx__matmul){.a = *step->in[0], .b = *step->in[1], .gemm = {.alpha = 1, .beta = 0}};
     if (mm->a.rank < 1 || mm->b.rank < 1) return onnx__step_refuse(step, err, "an input is a scalar");
     if (mm->b.datatype != mm->a.datatype) return onnx__step_refuse(step, err, "inputs of different datatypes");
     if (mm->a.rank == 1) onnx__shape_set(&mm->a, mm->a.datatype, 2, (int64_t[]){1, mm->a.shape[0]});
@@ -95,21 +88,20 @@ static int matmul_read(const struct onnx__step *step, struct matmul *mm, struct 
 }
 
 OP_INFER(matmul) {
-    struct matmul mm;
-    if (matmul_read(step, &mm, err) != 0) return -1;
+    struct onnx__matmul mm;
+    if (onnx__matmul_read(step, &mm, err) != 0) return -1;
     struct tensor *out = step->out[0];
     struct tensor stack_a = mm.a, stack_b = mm.b;
     stack_a.rank -= 2;
     stack_b.rank -= 2;
     out->datatype = mm.a.datatype;
-    (void)onnx__shape_broadcast(&stack_a, &stack_b, &out->rank, out->shape); /* matmul_read has checked it */
+    (void)onnx__shape_broadcast(&stack_a, &stack_b, &out->rank, out->shape); /* onnx__matmul_read has checked it */
     if (step->in[0]->rank > 1) out->shape[out->rank++] = mm.a.shape[mm.a.rank - 2];
     if (step->in[1]->rank > 1) out->shape[out->rank++] = mm.b.shape[mm.b.rank - 1];
     return 0;
 }
 
-/* Which matrix of `operand`'s stack belongs to matrix `number` of the output's. */
-static int64_t stack_offset(const struct matmul *mm, const struct tensor *operand, int64_t number) {
+int64_t onnx__matmul_offset(const struct onnx__matmul *mm, const struct tensor *operand, int64_t number) {
     int64_t offset = 0, size = operand->shape[operand->rank - 2] * operand->shape[operand->rank - 1];
     int own = operand->rank - 2;
     for (int i = mm->batch_rank - 1; i >= 0; i--) {
@@ -124,14 +116,15 @@ static int64_t stack_offset(const struct matmul *mm, const struct tensor *operan
 }
 
 OP_RUN(matmul) {
-    struct matmul mm;
-    if (matmul_read(step, &mm, err) != 0) return -1;
+    struct onnx__matmul mm;
+    if (onnx__matmul_read(step, &mm, err) != 0) return -1;
     int64_t matrices = 1;
     for (int i = 0; i < mm.batch_rank; i++) matrices *= mm.batch[i];
     size_t size = datatype_size(mm.a.datatype);
     for (int64_t i = 0; i < matrices; i++)
-        gemm_any(mm.a.datatype, &mm.gemm, (const char *)step->in[0]->data + (size_t)stack_offset(&mm, &mm.a, i) * size,
-                 (const char *)step->in[1]->data + (size_t)stack_offset(&mm, &mm.b, i) * size,
+        gemm_any(mm.a.datatype, &mm.gemm,
+                 (const char *)step->in[0]->data + (size_t)onnx__matmul_offset(&mm, &mm.a, i) * size,
+                 (const char *)step->in[1]->data + (size_t)onnx__matmul_offset(&mm, &mm.b, i) * size,
                  (char *)step->out[0]->data + (size_t)(i * mm.gemm.m * mm.gemm.n) * size);
     return 0;
 }
@@ -141,7 +134,7 @@ OP_RUN(matmul) {
 /* As a factor of whole numbers. */
 static bool is_whole(float factor) { return factor == truncf(factor) && fabsf(factor) <= (float)INT32_MAX; }
 
-static int gemm_read(const struct onnx__step *step, struct onnx__gemm *gemm, struct err *err) {
+int onnx__gemm_read(const struct onnx__step *step, struct onnx__gemm *gemm, struct err *err) {
     const struct tensor *a = step->in[0], *b = step->in[1];
     if (a->rank != 2 || b->rank != 2 || b->datatype != a->datatype)
         return onnx__step_refuse(step, err, "inputs A and B must be matrices of one datatype");
@@ -165,7 +158,7 @@ static int gemm_read(const struct onnx__step *step, struct onnx__gemm *gemm, str
 
 OP_INFER(gemm) {
     struct onnx__gemm gemm;
-    if (gemm_read(step, &gemm, err) != 0) return -1;
+    if (onnx__gemm_read(step, &gemm, err) != 0) return -1;
     const struct tensor *c = onnx__step_in(step, 2);
     struct tensor *out = step->out[0];
     onnx__shape_set(out, step->in[0]->datatype, 2, (int64_t[]){gemm.m, gemm.n});
@@ -178,7 +171,7 @@ OP_INFER(gemm) {
 
 OP_RUN(gemm) {
     struct onnx__gemm gemm;
-    if (gemm_read(step, &gemm, err) != 0) return -1;
+    if (onnx__gemm_read(step, &gemm, err) != 0) return -1;
     const struct tensor *c = onnx__step_in(step, 2), *out = step->out[0];
     if (c && gemm.beta != 0) { /* C is stretched over the output, for the product to be added to it */
         struct onnx__strided spread = onnx__strided_spread(c, out);

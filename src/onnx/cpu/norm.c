@@ -36,11 +36,7 @@ OP_RUN(batch_norm) {
 
 /* The input seen as [outer, length, inner], normalised over length. Until opset 12 everything from `axis` on is one
  * dimension, and the default is axis 1. */
-struct lanes {
-    int64_t outer, length, inner;
-};
-
-static int read_lanes(const struct onnx__step *step, struct lanes *ret, struct err *err) {
+int onnx__lanes_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) {
     const struct tensor *x = step->in[0];
     int axis;
     bool flat = step->opset < 13;
@@ -52,8 +48,8 @@ static int read_lanes(const struct onnx__step *step, struct lanes *ret, struct e
 }
 
 OP_INFER(softmax) {
-    struct lanes lanes;
-    if (read_lanes(step, &lanes, err) != 0) return -1;
+    struct onnx__lanes lanes;
+    if (onnx__lanes_read(step, &lanes, err) != 0) return -1;
     return onnx__same_infer(step, err);
 }
 
@@ -72,8 +68,8 @@ static void normalise(const float *x, float *y, int64_t length, int64_t stride, 
 }
 
 static int run_softmax(const struct onnx__step *step, bool logarithm, struct err *err) {
-    struct lanes lanes;
-    if (read_lanes(step, &lanes, err) != 0) return -1;
+    struct onnx__lanes lanes;
+    if (onnx__lanes_read(step, &lanes, err) != 0) return -1;
     const float *x = onnx__floats(step, 0);
     float *y = onnx__out_floats(step);
     for (int64_t i = 0; i < lanes.outer; i++)

@@ -5,6 +5,7 @@
  * MaxPool also takes bytes: each image is turned into floats first, which hold them exactly, so that there is one walk.
  */
 #include "cpu_internal.h"
+#include "vec.h"
 
 #include <math.h>
 
@@ -156,6 +157,68 @@ static int run_pool(const struct onnx__step *step, enum pool_kind kind, struct e
 OP_RUN(max_pool) { return run_pool(step, POOL_MAX, err); }
 OP_RUN(average_pool) { return run_pool(step, POOL_AVERAGE, err); }
 OP_RUN(lp_pool) { return run_pool(step, POOL_LP, err); }
+
+/* --- MaxPool, fast ----------------------------------------------------------------------------------------------- */
+
+/* In two dimensions, a row at a time: the rows of a window are taken together into one that has room for the padding on
+ * both sides, then its columns, for all windows of the row at once. */
+struct max_pool {
+    const struct onnx__step *step;
+    struct pool pool;
+    int64_t images, per_task, width; /* width: of the row with its padding */
+};
+
+static void max_row(const struct onnx__window *win, const float *image, int64_t row, float *line, int64_t width,
+                    float *out) {
+    const struct onnx__vec *vec = onnx__vec();
+    for (int64_t i = 0; i < width; i++) line[i] = -INFINITY;
+    for (int64_t k = 0; k < win->kernel[1]; k++) {
+        int64_t at = row * win->stride[1] - win->pad[1] + k * win->dilation[1];
+        if (at >= 0 && at < win->in[1]) vec->larger(win->in[2], image + at * win->in[2], 1, line + win->pad[2]);
+    }
+    for (int64_t i = 0; i < win->out[2]; i++) out[i] = -INFINITY;
+    for (int64_t k = 0; k < win->kernel[2]; k++)
+        vec->larger(win->out[2], line + k * win->dilation[2], win->stride[2], out);
+}
+
+static void max_images(void *ctx, int64_t task, int worker) {
+    const struct max_pool *max = ctx;
+    const struct onnx__window *win = &max->pool.win;
+    int64_t end = (task + 1) * max->per_task < max->images ? (task + 1) * max->per_task : max->images;
+    float *line = (float *)max->step->scratch + worker * max->width;
+    for (int64_t i = task * max->per_task; i < end; i++)
+        for (int64_t row = 0; row < win->out[1]; row++)
+            max_row(win, onnx__floats(max->step, 0) + i * onnx__volume(win->in), row, line, max->width,
+                    onnx__out_floats(max->step) + (i * win->out[1] + row) * win->out[2]);
+}
+
+/* The width of the row: what the windows reach, and at least the input with the padding before it. 0: not this way. */
+static int64_t max_width(const struct onnx__step *step, const struct onnx__window *win) {
+    int64_t reach = (win->out[2] - 1) * win->stride[2] + (win->kernel[2] - 1) * win->dilation[2] + 1;
+    int64_t inside = win->pad[2] + win->in[2], width = reach > inside ? reach : inside;
+    bool flat = win->kernel[0] == 1 && win->in[0] == 1 && win->out[0] == 1 && !win->pad[0];
+    bool indices = step->out_count > 1 && step->out[1];
+    return flat && !indices && step->in[0]->datatype == DATATYPE_FP32 && width < INT16_MAX ? width : 0;
+}
+
+OP_INFER(fast_max_pool) {
+    struct pool pool;
+    if (onnx__pool_infer(step, err) != 0 || pool_read(step, POOL_MAX, &pool, err) != 0) return -1;
+    int64_t width = max_width(step, &pool.win);
+    if (width) step->scratch_bytes = (size_t)(width * step->threads) * sizeof(float);
+    return 0;
+}
+
+OP_RUN(fast_max_pool) {
+    struct max_pool max = {.step = step};
+    if (pool_read(step, POOL_MAX, &max.pool, err) != 0) return -1;
+    max.width = max_width(step, &max.pool.win);
+    if (!max.width) return onnx__max_pool_run(step, err);
+    max.images = step->in[0]->shape[0] * step->in[0]->shape[1];
+    max.per_task = 16384 / (onnx__volume(max.pool.win.in) + 1) + 1;
+    onnx__team_run(step->team, (max.images + max.per_task - 1) / max.per_task, max_images, &max);
+    return 0;
+}
 
 /* --- global ones ------------------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
  * Source: ONNX operators LSTM, GRU, RNN; the order of activation_alpha as in ONNX Runtime.
  */
 #include "cpu_internal.h"
+#include "vec.h"
 
 #include <math.h>
 
@@ -34,6 +35,7 @@ struct rnn {
     struct onnx__activation activations[MAX_ACTIVATIONS];
     /* the work space, and the direction at work */
     float *from_input, *from_state, *h, *c, *reset;
+    const struct onnx__vec *vec; /* of the fast form, or NULL */
     int direction;
     const float *w, *r, *bias, *peephole; /* of that direction; bias and peephole may be NULL */
 };
@@ -182,19 +184,27 @@ static float bias_of(const struct rnn *rnn, int64_t i) {
     return rnn->bias[i] + (inside ? 0 : rnn->bias[rnn->width + i]);
 }
 
+/* One row times a matrix is not BLAS's strength. */
+static void product(const struct rnn *rnn, const struct onnx__gemm *gemm, const float *a, const float *b, float *c) {
+    if (rnn->vec && gemm->m == 1)
+        rnn->vec->times_vector(gemm->n, gemm->k, b, a, gemm->beta != 0, c);
+    else
+        onnx__gemm_call(gemm, a, b, c);
+}
+
 static void from_input(const struct rnn *rnn) {
     const struct onnx__gemm gemm = {
         .trans_b = true, .m = rnn->seq * rnn->batch, .n = rnn->width, .k = rnn->input, .alpha = 1, .beta = 1};
     for (int64_t row = 0; row < gemm.m; row++)
         for (int64_t i = 0; i < rnn->width; i++) rnn->from_input[row * rnn->width + i] = bias_of(rnn, i);
-    onnx__gemm_call(&gemm, onnx__floats(rnn->step, IN_X), rnn->w, rnn->from_input);
+    product(rnn, &gemm, onnx__floats(rnn->step, IN_X), rnn->w, rnn->from_input);
 }
 
 /* to[batch, gates x hidden] = state[batch, hidden] x rows of R, from gate `first` on. */
 static void from_state(const struct rnn *rnn, const float *state, int first, int gates, float *to) {
     const struct onnx__gemm gemm = {
         .trans_b = true, .m = rnn->batch, .n = gates * rnn->hidden, .k = rnn->hidden, .alpha = 1};
-    onnx__gemm_call(&gemm, state, rnn->r + first * rnn->hidden * rnn->hidden, to);
+    product(rnn, &gemm, state, rnn->r + first * rnn->hidden * rnn->hidden, to);
 }
 
 static void choose_direction(struct rnn *rnn, int direction) {
@@ -206,9 +216,10 @@ static void choose_direction(struct rnn *rnn, int direction) {
     rnn->peephole = peephole ? (const float *)peephole->data + direction * 3 * rnn->hidden : NULL;
 }
 
-static int run(const struct onnx__step *step, const struct kind *kind, struct err *err) {
+static int run(const struct onnx__step *step, const struct kind *kind, const struct onnx__vec *vec, struct err *err) {
     struct rnn rnn;
     if (rnn_read(step, kind, &rnn, err) != 0 || check_lengths(&rnn, err) != 0) return -1;
+    rnn.vec = vec;
     rnn.from_input = step->scratch;
     rnn.from_state = rnn.from_input + rnn.seq * rnn.batch * rnn.width;
     rnn.h = rnn.from_state + rnn.batch * rnn.width;
@@ -265,6 +276,15 @@ static void lstm_cell(const struct rnn *rnn, int64_t t) {
                       rnn->c + i * rnn->hidden);
 }
 
+/* The fast form, for the functions that everybody uses. */
+static void fast_lstm_cell(const struct rnn *rnn, int64_t t) {
+    from_state(rnn, rnn->h, 0, 4, rnn->from_state);
+    for (int64_t i = 0; i < rnn->batch; i++)
+        if (t < item_length(rnn, i))
+            rnn->vec->lstm(rnn->hidden, gates_of(rnn, t, i), rnn->from_state + i * rnn->width, rnn->h + i * rnn->hidden,
+                           rnn->c + i * rnn->hidden);
+}
+
 /* Gates in the order z, r, h. The third needs r first: so the state's parts of z and r are made for the whole batch,
  * then that of h, from the state or from the state that r has faded. */
 static void gru_cell(const struct rnn *rnn, int64_t t) {
@@ -303,12 +323,19 @@ static void rnn_cell(const struct rnn *rnn, int64_t t) {
 
 static const char *const usual[] = {"Sigmoid", "Tanh", "Tanh"};
 static const struct kind lstm = {.gates = 4, .functions = 3, .fallback = usual, .cell = lstm_cell};
+static const struct kind fast_lstm = {.gates = 4, .functions = 3, .fallback = usual, .cell = fast_lstm_cell};
 static const struct kind gru = {.gates = 3, .functions = 2, .fallback = usual, .cell = gru_cell};
 static const struct kind plain = {.gates = 1, .functions = 1, .fallback = usual + 1, .cell = rnn_cell};
 
 OP_INFER(lstm) { return infer(step, &lstm, err); }
-OP_RUN(lstm) { return run(step, &lstm, err); }
+OP_RUN(lstm) { return run(step, &lstm, NULL, err); }
 OP_INFER(gru) { return infer(step, &gru, err); }
-OP_RUN(gru) { return run(step, &gru, err); }
+OP_RUN(gru) { return run(step, &gru, NULL, err); }
 OP_INFER(rnn) { return infer(step, &plain, err); }
-OP_RUN(rnn) { return run(step, &plain, err); }
+OP_RUN(rnn) { return run(step, &plain, NULL, err); }
+
+OP_RUN(fast_lstm) {
+    bool is_usual = !onnx__step_attr(step, "activations", ATTR_STRINGS) && !onnx__step_attr(step, "clip", ATTR_FLOAT) &&
+                    onnx__step_int(step, "input_forget", 0) == 0 && !onnx__step_in(step, IN_P);
+    return is_usual ? run(step, &fast_lstm, onnx__vec(), err) : onnx__lstm_run(step, err);
+}
