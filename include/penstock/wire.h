@@ -126,6 +126,8 @@ int wire_event_decode(const char *value, size_t len, struct arena *arena, struct
 void wire_command_encode_cancel(const char *job_id, const char *reason, struct buf *out);
 void wire_command_encode_mode(enum wire_command_type type, const char *model, const char *reason, struct buf *out);
 
+/* One of a command's "inputs", with its elements or the uri that names them. */
+void wire_input_encode(const struct tensor *tensor, const char *uri, struct buf *out);
 /* A record with its result and error documents (NULL: none), as `penstock get --json` and GET /jobs/{id} show it; one
  * line. */
 void wire_record_encode(const struct job_record *rec, const char *spec, const char *result, const char *error,

@@ -11,6 +11,7 @@
 
 #include "cli_internal.h"
 #include "penstock/bus_kafka.h"
+#include "penstock/image.h"
 #include "penstock/store_view.h"
 #include "penstock/wire.h"
 #include "penstock/wire_json.h"
@@ -66,6 +67,22 @@ int cli__command_check(struct wire_slice command, struct arena *arena, const cha
 int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct wire_slice command,
                       const char *job_id, uint64_t tag, struct err *err) MUSTCHECK;
 int cli__read_whole(const char *path, struct buf *out, struct err *err) MUSTCHECK; /* "-": standard input */
+
+/* --- cli_inputs.c: files as a job's inputs ------------------------------------------------------------------------ */
+#define CLI_INPUTS_MAX 16
+struct cli_inputs {
+    struct cli_input {
+        const char *text; /* "[NAME=]FILE" */
+        bool is_image;
+    } files[CLI_INPUTS_MAX];
+    size_t count;
+    struct image_options image;
+};
+/* Writes the command's "inputs" for `model`: pictures and .npy files as the tensors that it declares, as workers have
+ * registered it or, where none has, as the repository's file says. What is too large for a command goes to a file in
+ * artifacts.input_root. Texts and data in `arena`. */
+int cli__inputs_build(struct cli_context *ctx, const struct cli_inputs *inputs, const char *model, const char *version,
+                      struct arena *arena, struct buf *out, struct err *err) MUSTCHECK;
 
 /* --- cli_wait.c: waiting for jobs to end -------------------------------------------------------------------------- */
 struct cli_wait {

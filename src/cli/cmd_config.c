@@ -13,14 +13,16 @@ static const struct cli_option options[] = {
     {0},
 };
 
-static int print_page(void (*print)(FILE *out)) {
+typedef void page_fn(FILE *out);
+
+static int print_page(page_fn *print) {
     print(stdout);
     return CLI_OK;
 }
 
 static int config_main(struct cli_context *ctx, int argc, char **argv) {
     bool do_check = false, do_connect = false;
-    void (*page)(FILE *out) = NULL;
+    page_fn *page = NULL;
     int opt;
     while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) switch (opt) {
         case OPT_CHECK:

@@ -4,6 +4,7 @@
  * none is half submitted. Then each command is produced with its job_id as the key and counted when Kafka has
  * acknowledged it; an id that is printed is an accepted job. --no-check sends what could be read, for trying out what a
  * refusal looks like. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,13 @@ enum {
     OPT_QUEUE_TIMEOUT_MS,
     OPT_NOT_BEFORE,
     OPT_COUNT,
+    OPT_IMAGE,
+    OPT_NPY,
+    OPT_IMAGE_SCALE,
+    OPT_IMAGE_MEAN,
+    OPT_IMAGE_STD,
+    OPT_IMAGE_INVERT,
+    OPT_IMAGE_LAYOUT,
     OPT_NO_CHECK,
     OPT_WAIT,
     OPT_WAIT_TIMEOUT
@@ -35,6 +43,15 @@ static const struct cli_option options[] = {
     {"model", OPT_MODEL, "NAME", CLI_MODELS, "model to run"},
     {"version", OPT_VERSION, "V", NULL, "its version (default: the latest)"},
     {"job-id", OPT_JOB_ID, "ID", NULL, "the id; of several: ID-1, ID-2 ... (default: the document's, else a UUIDv7)"},
+    {"image", OPT_IMAGE, "[NAME=]FILE", CLI_FILES,
+     "a PNG or JPEG as the model's input, resized to its shape; NAME if it has several; may be given again"},
+    {"npy", OPT_NPY, "[NAME=]FILE", CLI_FILES, "the same with an array that NumPy saved"},
+    {"image-scale", OPT_IMAGE_SCALE, "S", NULL, "pixels from 0 to S (default 1; for an input of whole numbers 255)"},
+    {"image-mean", OPT_IMAGE_MEAN, "M[,M,M]", NULL, "subtracted after that, of each channel or of all (default 0)"},
+    {"image-std", OPT_IMAGE_STD, "D[,D,D]", NULL, "divided by after that (default 1)"},
+    {"image-invert", OPT_IMAGE_INVERT, NULL, NULL, "black for white, before all that: for dark ink on light paper"},
+    {"image-layout", OPT_IMAGE_LAYOUT, "LAYOUT", "nchw|nhwc",
+     "nchw or nhwc (default: where 1 or 3 stands in the model's shape)"},
     {"param", OPT_PARAM, "NAME=VALUE", NULL, "a parameter, may be given again"},
     {"label", OPT_LABEL, "NAME=VALUE", NULL, "a label, may be given again"},
     {"priority", OPT_PRIORITY, "0..9", "0|1|2|3|4|5|6|7|8|9", "9 is most urgent (default 4)"},
@@ -61,9 +78,10 @@ struct submit {
     struct cli_context *ctx;
     struct arena arena; /* options, documents, ids */
     struct cli_overlay overlay;
-    const char *job_id;
+    struct cli_inputs inputs;
+    const char *job_id, *model, *version;
     int64_t repeat, wait_timeout_ms;
-    bool has_model, no_check, wait;
+    bool no_check, wait;
     struct document *docs;
     size_t doc_count;
     const char **ids; /* of command i = document i / repeat, its copy i % repeat */
@@ -225,10 +243,21 @@ static int wait_all(struct submit *sub, int *ret_code, struct err *err) {
     return rc;
 }
 
+/* Files become the member "inputs" of every document. */
+static int add_inputs(struct submit *sub, struct err *err) {
+    struct buf json = {0};
+    if (sub->inputs.count == 0) return 0;
+    int rc = cli__inputs_build(sub->ctx, &sub->inputs, sub->model, sub->version, &sub->arena, &json, err);
+    if (rc == 0) cli__overlay_set(&sub->overlay, "inputs", json.data, false);
+    buf_done(&json);
+    return rc;
+}
+
 static int submit(struct submit *sub, char *const *paths, size_t count) {
     struct err err;
     int code = CLI_OK;
-    if (add_documents(sub, paths, count, &err) != 0 || check_all(sub, &err) != 0) return cli__fail(sub->ctx, &err);
+    if (add_inputs(sub, &err) != 0 || add_documents(sub, paths, count, &err) != 0 || check_all(sub, &err) != 0)
+        return cli__fail(sub->ctx, &err);
     int rc = send_all(sub, &err);
     if (rc != 0 || !sub->wait) print_ids(sub);
     if (rc == 0 && sub->wait) rc = wait_all(sub, &code, &err);
@@ -265,13 +294,63 @@ static int add_pair(struct submit *sub, struct cli_pairs *pairs, bool scalars) {
     return -1;
 }
 
+static int add_input(struct submit *sub, bool is_image) {
+    if (sub->inputs.count == CLI_INPUTS_MAX) {
+        cli__usage(sub->ctx, "more than %d of --image and --npy", CLI_INPUTS_MAX);
+        return -1;
+    }
+    sub->inputs.files[sub->inputs.count++] = (struct cli_input){optarg, is_image};
+    return 0;
+}
+
+/* "0.5" or "0.485,0.456,0.406"; none of them 0 where it is divided by. */
+static int parse_numbers(struct submit *sub, const char *name, bool may_be_0, double *ret, int *ret_count) {
+    const char *at = optarg;
+    char *end;
+    for (*ret_count = 0; *ret_count < IMAGE_MAX_CHANNELS; at = end + 1) {
+        double number = strtod(at, &end);
+        if (end == at || !isfinite(number) || (number == 0 && !may_be_0)) break;
+        ret[(*ret_count)++] = number;
+        if (!*end) return 0;
+        if (*end != ',') break;
+    }
+    cli__usage(sub->ctx, "%s '%s' is not a number%s, or one for each channel with commas between", name, optarg,
+               may_be_0 ? "" : " other than 0");
+    return -1;
+}
+
+static int set_image(struct submit *sub, int opt) {
+    struct image_options *image = &sub->inputs.image;
+    int one;
+    double scale[IMAGE_MAX_CHANNELS];
+    switch (opt) {
+    case OPT_IMAGE_SCALE:
+        if (parse_numbers(sub, "--image-scale", false, scale, &one) != 0) return -1;
+        image->scale = scale[0];
+        return 0;
+    case OPT_IMAGE_MEAN:
+        return parse_numbers(sub, "--image-mean", true, image->mean, &image->mean_count);
+    case OPT_IMAGE_STD:
+        return parse_numbers(sub, "--image-std", false, image->std, &image->std_count);
+    case OPT_IMAGE_INVERT:
+        image->invert = true;
+        return 0;
+    default:
+        image->layout = strcmp(optarg, "nhwc") == 0 ? IMAGE_LAYOUT_NHWC : IMAGE_LAYOUT_NCHW;
+        if (image->layout == IMAGE_LAYOUT_NHWC || strcmp(optarg, "nchw") == 0) return 0;
+        cli__usage(sub->ctx, "--image-layout '%s' is neither nchw nor nhwc", optarg);
+        return -1;
+    }
+}
+
 static int take_option(struct submit *sub, int opt) {
     switch (opt) {
     case OPT_MODEL:
-        sub->has_model = true;
+        sub->model = optarg;
         cli__overlay_set(&sub->overlay, "model", optarg, true);
         return 0;
     case OPT_VERSION:
+        sub->version = optarg;
         cli__overlay_set(&sub->overlay, "model_version", optarg, true);
         return 0;
     case OPT_JOB_ID:
@@ -297,6 +376,15 @@ static int take_option(struct submit *sub, int opt) {
         return set_not_before(sub, optarg);
     case OPT_COUNT:
         return cli__parse_int(sub->ctx, "--count", optarg, 1, 10000000, &sub->repeat);
+    case OPT_IMAGE:
+    case OPT_NPY:
+        return add_input(sub, opt == OPT_IMAGE);
+    case OPT_IMAGE_SCALE:
+    case OPT_IMAGE_MEAN:
+    case OPT_IMAGE_STD:
+    case OPT_IMAGE_INVERT:
+    case OPT_IMAGE_LAYOUT:
+        return set_image(sub, opt);
     case OPT_NO_CHECK:
         sub->no_check = true;
         return 0;
@@ -314,7 +402,9 @@ static int parse_and_submit(struct submit *sub, int argc, char **argv) {
     int opt;
     while ((opt = cli__getopt(sub->ctx, argc, argv)) != CLI_OPT_END)
         if (take_option(sub, opt) != 0) return sub->ctx->exit_code;
-    if (optind == argc && !sub->has_model)
+    if (sub->inputs.count && !sub->model)
+        return cli__usage(sub->ctx, "--image and --npy need --model: it says what it takes");
+    if (optind == argc && !sub->model)
         return cli__usage(sub->ctx, "what? give files, - for standard input, or --model");
     if (sub->no_check && sub->wait) return cli__usage(sub->ctx, "--wait: what is not checked may never become a job");
     if (cli__begin(sub->ctx) != 0) return sub->ctx->exit_code;
@@ -340,10 +430,19 @@ const struct cli_command cmd_submit = {
     .about = "Sends jobs to Kafka and prints the id of each that Kafka has acknowledged. A FILE holds one JSON "
              "document or many, one after the other (- is standard input): create commands, specs without type "
              "and job_id, or CloudEvents. Without FILE, --model alone makes a job. All are checked before any is "
-             "sent.",
+             "sent.\n\n"
+             "With --image or --npy a file becomes the model's input: its name, datatype and shape are those that a "
+             "worker has registered or, where none has, that the file in models.repository declares. An image is "
+             "resized to the shape; transparent parts lie on white; the orientation that a camera noted is not "
+             "looked at. Each element is (pixel / 255 * scale - mean) / std. What is too large for a command is "
+             "written to artifacts.input_root and named by uri; nobody deletes it there.",
     .options = options,
     .examples = "penstock submit models/digits/samples/01.json --wait\n"
                 "penstock submit models/digits/samples/01.json --count 100\n"
+                "penstock submit --model digits --image models/digits/samples/07.png --image-scale 16 --wait\n"
+                "penstock submit --model resnet50 --image cat.jpg --image-mean 0.485,0.456,0.406 --image-std "
+                "0.229,0.224,0.225\n"
+                "penstock submit --model bert --npy input_ids=ids.npy --npy attention_mask=mask.npy\n"
                 "generate-jobs | penstock submit - --label run=7",
     .arguments = CLI_FILES,
     .run = submit_main,

@@ -96,6 +96,15 @@ static void put_data(struct buf *out, const struct tensor *tensor) {
 /* --- documents ------------------------------------------------------------------------------------------------------
  */
 
+static void put_shape(struct buf *out, const struct tensor *tensor) {
+    wire__put_literal(out, ",\"shape\":[");
+    for (int i = 0; i < tensor->rank; i++) {
+        if (i > 0) buf_append(out, ",", 1);
+        wire__put_int(out, tensor->shape[i]);
+    }
+    wire__put_literal(out, "]");
+}
+
 /* Members in the order of their names: "bytes" or "data" first, "uri" last. */
 static void put_tensor(struct buf *out, const struct tensor *tensor, const struct wire_artifact *artifact) {
     if (artifact->uri) {
@@ -114,12 +123,7 @@ static void put_tensor(struct buf *out, const struct tensor *tensor, const struc
         wire__put_literal(out, ",\"sha256\":");
         wire_json_string(artifact->sha256, strlen(artifact->sha256), out);
     }
-    wire__put_literal(out, ",\"shape\":[");
-    for (int i = 0; i < tensor->rank; i++) {
-        if (i > 0) buf_append(out, ",", 1);
-        wire__put_int(out, tensor->shape[i]);
-    }
-    wire__put_literal(out, "]");
+    put_shape(out, tensor);
     if (artifact->uri) {
         wire__put_literal(out, ",\"uri\":");
         wire_json_string(artifact->uri, strlen(artifact->uri), out);
@@ -142,6 +146,24 @@ void wire_result_encode(const char *model, const char *version, const struct ten
         put_tensor(out, &outputs[i], artifacts ? &artifacts[i] : &none);
     }
     wire__put_literal(out, "]}");
+}
+
+void wire_input_encode(const struct tensor *tensor, const char *uri, struct buf *out) {
+    wire__put_literal(out, "{\"name\":");
+    wire_json_string(tensor->name, strlen(tensor->name), out);
+    wire__put_literal(out, ",\"datatype\":\"");
+    buf_puts(out, datatype_name(tensor->datatype));
+    wire__put_literal(out, "\"");
+    put_shape(out, tensor);
+    if (uri) {
+        wire__put_literal(out, ",\"uri\":");
+        wire_json_string(uri, strlen(uri), out);
+    } else {
+        wire__put_literal(out, ",\"data\":[");
+        put_data(out, tensor);
+        wire__put_literal(out, "]");
+    }
+    wire__put_literal(out, "}");
 }
 
 void wire_error_encode(enum err_code code, const char *message, bool retryable, struct buf *out) {

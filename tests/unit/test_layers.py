@@ -12,7 +12,7 @@ ROOT = pathlib.Path(os.environ.get("PENSTOCK_SOURCE_DIR") or pathlib.Path(__file
 BUILD = pathlib.Path(os.environ.get("PENSTOCK_BUILD_DIR") or ROOT / "build/debug")
 
 # In the order of the data flow: a module may include its own headers and those of modules before it.
-ORDER = ["base", "config", "artifact", "job", "wire", "bus", "store", "ingest", "sweeper", "relay", "onnx", "executor", "worker", "http", "cli"]
+ORDER = ["base", "config", "artifact", "image", "job", "wire", "bus", "store", "ingest", "sweeper", "relay", "onnx", "executor", "worker", "http", "cli"]
 
 # Headers that are not called after their module. executor.h is the plug-in ABI: types and tensor.h alone, no code, which
 # wire fills and onnx implements; so it stands with base's headers. A test below holds it to that.
@@ -25,6 +25,7 @@ MODULE_OF = {
 LIBRARIES = {
     r"librdkafka/|rdkafka\.h": "src/bus/", r"hiredis": "src/store/", r"jansson": "src/wire/", r"ini\.h": "src/config/",
     r"cuda|cublas|nvrtc|cudnn": "src/onnx/cuda/", r"cblas|openblas|lapack": "src/onnx/", r"microhttpd": "src/http/", r"openssl/(evp|sha)": "src/base/",
+    r"png\.h|turbojpeg": "src/image/",
     r"openssl/(?!evp|sha)": "src/store/",
 }
 
