@@ -11,22 +11,24 @@
 #define POLL_MAX 500
 #define POLL_MS  50
 
-enum { OPT_FROM_BEGINNING = CLI_OPT_OWN, OPT_JOB, OPT_WAIT };
+enum { OPT_FROM_BEGINNING = CLI_OPT_OWN, OPT_JOB, OPT_STATE, OPT_WAIT };
 
 static const struct cli_option options[] = {
     {"from-beginning", OPT_FROM_BEGINNING, NULL, NULL, "print what is there, then end"},
     {"job", OPT_JOB, "ID", CLI_JOBS, "only this job's events; implies --from-beginning"},
     {"wait", OPT_WAIT, "MS", NULL,
      "with --job: wait so long for its last event, which follows the record within milliseconds (default 1000)"},
-    {"follow", 'f', NULL, NULL, "then wait for new ones"},
+    {"state", OPT_STATE, "STATE", CLI_STATES "|rejected", "only those that lead to this state"},
+    {"follow", 'f', NULL, NULL, "then wait for new ones; with --job until it has ended"},
     {0},
 };
 
 struct trail {
     struct cli_context *ctx;
-    const char *job; /* NULL: all */
-    uint64_t printed;
-    bool ended; /* the job's last event was among them */
+    const char *job;   /* NULL: all */
+    const char *state; /* only transitions to it are printed; NULL: all */
+    uint64_t seen;     /* of the job, or of all: also what --state leaves out */
+    bool ended;        /* the job's last event was among them */
 };
 
 static void print_line(const struct trail *trail, const struct job_event *ev) {
@@ -51,15 +53,16 @@ static int print_event(struct trail *trail, const struct bus_msg *msg, struct er
     if (trail->job && (msg->key_len != strlen(trail->job) || memcmp(msg->key, trail->job, msg->key_len) != 0)) return 0;
     arena_init(&arena);
     int rc = wire_event_decode(msg->value, msg->value_len, &arena, &ev, err);
+    bool wanted = rc == 0 && (!trail->state || strcmp(trail->state, job_state_name(ev.to)) == 0);
     if (rc != 0) {
         err_wrap(err, "%s[%" PRId32 "]@%" PRId64, msg->topic, msg->partition, msg->offset);
-    } else if (trail->ctx->json) {
+    } else if (wanted && trail->ctx->json) {
         fwrite(msg->value, 1, msg->value_len, stdout);
         putchar('\n');
-    } else {
+    } else if (wanted) {
         print_line(trail, &ev);
     }
-    if (rc == 0) trail->printed++;
+    if (rc == 0) trail->seen++;
     if (rc == 0 && job_state_is_terminal(ev.to)) trail->ended = true;
     arena_done(&arena);
     return rc;
@@ -73,7 +76,7 @@ static bool is_read(const struct trail *trail, const struct bus_consumer *reader
 
 static int read_trail(struct trail *trail, struct bus_consumer *reader, bool follow, int64_t wait_ms, struct err *err) {
     int64_t deadline_ms = clock_mono_ms(&clock_system) + wait_ms;
-    while (!loop_stop_requested() && (follow || !is_read(trail, reader, deadline_ms))) {
+    while (!loop_stop_requested() && !(follow ? trail->job && trail->ended : is_read(trail, reader, deadline_ms))) {
         struct bus_batch batch = {0};
         int rc = bus_poll(reader, POLL_MAX, POLL_MS, &batch, err);
         for (size_t i = 0; rc == 0 && i < batch.count; i++) rc = print_event(trail, &batch.msgs[i], err);
@@ -82,6 +85,14 @@ static int read_trail(struct trail *trail, struct bus_consumer *reader, bool fol
         if (fflush(stdout) != 0) return err_set_errno(err, ERR_SYSTEM, "standard output");
     }
     return 0;
+}
+
+static int parse_state(struct cli_context *ctx, const char *name, const char **ret) {
+    *ret = name;
+    if (strcmp(name, "none") != 0 && job_state_from_name(name, strlen(name)) >= 0) return 0;
+    ctx->exit_code =
+        cli__usage(ctx, "--state '%s' is none of queued, running, completed, failed, cancelled, rejected", name);
+    return -1;
 }
 
 static int events_main(struct cli_context *ctx, int argc, char **argv) {
@@ -97,6 +108,7 @@ static int events_main(struct cli_context *ctx, int argc, char **argv) {
         if (opt == 'f') follow = true;
         if (opt == OPT_FROM_BEGINNING) from_beginning = true;
         if (opt == OPT_JOB) trail.job = optarg;
+        if (opt == OPT_STATE && parse_state(ctx, optarg, &trail.state) != 0) return ctx->exit_code;
         if (opt == OPT_WAIT && cli__parse_int(ctx, "--wait", optarg, 0, 86400000, &wait_ms) != 0) return ctx->exit_code;
     }
     if (optind < argc) return cli__usage(ctx, "events takes no arguments, but got '%s'", argv[optind]);
@@ -111,7 +123,7 @@ static int events_main(struct cli_context *ctx, int argc, char **argv) {
     int rc = read_trail(&trail, reader, follow || !from_beginning, wait_ms, &err);
     bus_consumer_free(reader);
     if (rc != 0) return cli__fail(ctx, &err);
-    if (trail.job && trail.printed == 0 && !follow) {
+    if (trail.job && trail.seen == 0 && !follow) {
         err_set(&err, ERR_NOT_FOUND, "there are no events of job %s", trail.job);
         return cli__fail(ctx, &err);
     }
@@ -126,7 +138,7 @@ const struct cli_command cmd_events = {
              "command. Without options it waits for new ones until Ctrl-C.",
     .options = options,
     .examples = "penstock events\n"
-                "penstock events --job 01JD3V6S0000000000000000 --json\n"
+                "penstock events --job 01JD3V6S0000000000000000 --follow\n"
                 "penstock events --from-beginning | grep rejected",
     .run = events_main,
 };

@@ -129,6 +129,14 @@ class Cli(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, follower.log())
         self.assertEqual(follower.terminate(), 0)
 
+    def test_events_followed_of_one_job_end_with_it(self):
+        self.call("submit", "--model", "echo", "--job-id", "told-1", "--param", "fake_latency_ms=300")
+        done = self.call("events", "--follow", "--job", "told-1", "--json")
+        self.assertEqual([json.loads(line)["to"] for line in done.stdout.splitlines()], flow.LIFE)
+        only = self.call("events", "--job", "told-1", "--state", "running", "--json").stdout.splitlines()
+        self.assertEqual([json.loads(line)["to"] for line in only], ["running"])
+        self.assertIn("rejected", self.call("events", "--state", "gone", code=2).stderr)
+
     def test_models_lists_what_the_worker_has(self):
         self.assertRegex(self.call("models").stdout, r"(?m)^echo\s")
         worker = json.loads(self.call("models", "--json").stdout.splitlines()[0])
