@@ -126,6 +126,7 @@ void cli__table_done(struct cli_table *table);
 /* --- cli_paths.c: where a running `penstock dev` keeps its files, and which configuration file holds -------------- */
 /* <runtime dir>/penstock-dev. `create`: makes the runtime directory's fallback, not penstock-dev itself. */
 int cli__dev_dir(bool create, struct buf *ret, struct err *err) MUSTCHECK;
+void cli__dev_dir_leave(void); /* removes the fallback again, if it is empty */
 /* Appends the configuration file of this user's running dev instance; false if none runs. */
 bool cli__dev_config(struct buf *ret);
 /* The file to read (caller frees), NULL for none. */

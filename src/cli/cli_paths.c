@@ -20,14 +20,22 @@ static bool is_private_dir(const char *path) {
     return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid() && (st.st_mode & 077) == 0;
 }
 
-static int runtime_dir(bool create, struct buf *ret, struct err *err) {
+/* NULL: there is none that will do. */
+static const char *xdg_dir(void) {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
-    if (xdg && *xdg == '/' && is_private_dir(xdg)) {
+    return xdg && *xdg == '/' && is_private_dir(xdg) ? xdg : NULL;
+}
+
+static void fallback_dir(char ret[static 64]) { snprintf(ret, 64, "/tmp/penstock-%lu", (unsigned long)getuid()); }
+
+static int runtime_dir(bool create, struct buf *ret, struct err *err) {
+    const char *xdg = xdg_dir();
+    if (xdg) {
         buf_puts(ret, xdg);
         return 0;
     }
     char path[64];
-    snprintf(path, sizeof path, "/tmp/penstock-%lu", (unsigned long)getuid());
+    fallback_dir(path);
     if (create && mkdir(path, 0700) != 0 && errno != EEXIST) return err_set_errno(err, ERR_SYSTEM, "mkdir %s", path);
     if (!is_private_dir(path))
         return err_set(err, ERR_SYSTEM, "%s is not a directory of ours with mode 0700; set XDG_RUNTIME_DIR to one",
@@ -40,6 +48,12 @@ int cli__dev_dir(bool create, struct buf *ret, struct err *err) {
     if (runtime_dir(create, ret, err) != 0) return -1;
     buf_puts(ret, "/penstock-dev");
     return 0;
+}
+
+void cli__dev_dir_leave(void) {
+    char path[64];
+    fallback_dir(path);
+    if (!xdg_dir()) rmdir(path);
 }
 
 /* The process in `path` is alive, and ours to signal. */

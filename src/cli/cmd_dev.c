@@ -3,7 +3,8 @@
  * configuration file that the other commands of this user find by themselves.
  *
  * The mock keeps its messages in this process and the state of Redis belongs to them, so an instance always starts
- * empty. What it leaves behind after kill -9 is a directory, which the next start clears; its children die with it. */
+ * empty and leaves nothing behind, not even after kill -9: its children die with it, and the last of them, which does
+ * nothing but wait for that, removes the directory. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@
 #define ROLE           "dev"
 #define REDIS_START_MS 10000
 #define REDIS_STOP_MS  5000
+#define CLEAR_MS       2000 /* Redis, which dies when we do, may write a file yet */
 
 #define HTTP_DEFAULT "127.0.0.1:8080" /* of http.listen: nobody has chosen */
 
@@ -40,6 +42,8 @@ struct dev {
     struct cli_context *ctx;
     struct buf dir; /* <runtime dir>/penstock-dev */
     int lock_fd;    /* of its pid file: held while we run */
+    pid_t janitor;  /* removes the directory when ... */
+    int janitor_fd; /* ... this end of a pipe is closed, by us or by our death */
     struct bus_mock *mock;
     pid_t redis_pid;
     int redis_port, http_port;
@@ -62,6 +66,44 @@ static const char *in_dir(struct dev *dev, struct arena *arena, const char *name
     return arena_printf(arena, "%s/%s", dev->dir.data, name);
 }
 
+/* The janitor's life. The lock that it inherited keeps others from moving in before it has swept. */
+static void wait_and_clear(const char *path, int fd) {
+    static const int ignored[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP}; /* meant for our parent, whose end we wait for */
+    char byte;
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) signal(ignored[i], SIG_IGN);
+    while (read(fd, &byte, 1) < 0 && errno == EINTR) continue;
+    int64_t deadline = clock_mono_ms(&clock_system) + CLEAR_MS;
+    for (clear_dir(path); access(path, F_OK) == 0 && clock_mono_ms(&clock_system) < deadline; clear_dir(path))
+        cli__pause_ms(10);
+    cli__dev_dir_leave();
+}
+
+/* Before there are threads. */
+static int start_janitor(struct dev *dev, struct err *err) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return err_set_errno(err, ERR_SYSTEM, "pipe");
+    dev->janitor = fork();
+    if (dev->janitor < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return err_set_errno(err, ERR_SYSTEM, "fork");
+    }
+    if (dev->janitor == 0) {
+        close(ends[1]);
+        wait_and_clear(dev->dir.data, ends[0]);
+        _exit(0);
+    }
+    close(ends[0]);
+    dev->janitor_fd = ends[1];
+    return 0;
+}
+
+static void stop_janitor(struct dev *dev) {
+    if (dev->janitor <= 0) return;
+    close(dev->janitor_fd);
+    while (waitpid(dev->janitor, NULL, 0) < 0 && errno == EINTR) continue;
+}
+
 /* One instance a user: the lock on the pid file dies with its process. */
 static int take_dir(struct dev *dev, struct arena *arena, struct err *err) {
     if (cli__dev_dir(true, &dev->dir, err) != 0) return -1;
@@ -73,9 +115,9 @@ static int take_dir(struct dev *dev, struct arena *arena, struct err *err) {
     if (flock(dev->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(err, ERR_USAGE, "penstock dev is already running (%s)", dev->dir.data);
     clear_dir(in_dir(dev, arena, "redis"));
-    return mkdir(in_dir(dev, arena, "redis"), 0700) == 0
-               ? 0
-               : err_set_errno(err, ERR_SYSTEM, "mkdir %s/redis", dev->dir.data);
+    if (mkdir(in_dir(dev, arena, "redis"), 0700) != 0)
+        return err_set_errno(err, ERR_SYSTEM, "mkdir %s/redis", dev->dir.data);
+    return start_janitor(dev, err);
 }
 
 /* The configuration in force, as a file for the other commands and for the workers; then the pid that makes it count.
@@ -120,6 +162,16 @@ static bool redis_answers(int port) {
     return there;
 }
 
+/* The last line of Redis's log says why it ended; the log goes with the directory. */
+static const char *last_words(struct dev *dev, struct arena *arena) {
+    char line[256], last[256] = "it wrote no log: is it installed?";
+    FILE *log = fopen(in_dir(dev, arena, "redis/redis.log"), "re");
+    while (log && fgets(line, sizeof line, log))
+        if (line[0] != '\n') snprintf(last, sizeof last, "%.*s", (int)strcspn(line, "\n"), line);
+    if (log) fclose(log);
+    return arena_strdup(arena, last);
+}
+
 static int start_redis(struct dev *dev, struct arena *arena, struct err *err) {
     if (!dev->redis_port && (dev->redis_port = free_port(err)) < 0) return -1;
     const char *argv[] = {"redis-server",
@@ -148,10 +200,8 @@ static int start_redis(struct dev *dev, struct arena *arena, struct err *err) {
         int status;
         if (waitpid(dev->redis_pid, &status, WNOHANG) == dev->redis_pid) {
             dev->redis_pid = 0;
-            return err_set(err, ERR_STORE_UNAVAILABLE,
-                           "redis-server did not start on port %d: is it installed (`redis-server "
-                           "--version`) and the port free? Its log: %s/redis/redis.log",
-                           dev->redis_port, dev->dir.data);
+            return err_set(err, ERR_STORE_UNAVAILABLE, "redis-server did not start on port %d: %s", dev->redis_port,
+                           last_words(dev, arena));
         }
         if (loop_stop_requested() || clock_mono_ms(&clock_system) > deadline)
             return err_set(err, ERR_STORE_UNAVAILABLE, "redis-server did not answer on port %d", dev->redis_port);
@@ -306,8 +356,7 @@ static int dev_main(struct cli_context *ctx, int argc, char **argv) {
     store_free(dev.st);
     stop_redis(&dev);
     bus_mock_stop(dev.mock);
-    bool ours = dev.lock_fd >= 0 && flock(dev.lock_fd, LOCK_EX | LOCK_NB) == 0; /* not another instance's files */
-    if (ours) clear_dir(dev.dir.data);
+    stop_janitor(&dev);
     if (dev.lock_fd >= 0) close(dev.lock_fd);
     buf_done(&dev.dir);
     arena_done(&arena);

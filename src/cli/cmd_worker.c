@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -194,6 +195,7 @@ static int worker_main(struct cli_context *ctx, int argc, char **argv) {
     struct store *st;
     struct err err;
     int opt;
+    prctl(PR_SET_NAME, "penstock-worker"); /* it was started as /proc/self/exe, and would be called "exe" */
     cli__process_name(name);
     while ((opt = cli__getopt(ctx, argc, argv)) != CLI_OPT_END) {
         if (opt == CLI_OPT_EXIT) return ctx->exit_code;

@@ -137,7 +137,7 @@ class House:
         if wait:
             workers = 0 if "--no-workers" in args else int(self.settings.get("worker", {}).get("count", 1))
             serve.wait_log(r"assigned \S+commands\[")
-            pt.wait_for(lambda: len(self.workers()) >= before + workers, 30, "the workers are there")
+            pt.wait_for(lambda: len(self.workers()) >= before + workers, 120, "the workers are there")
         return serve
 
     def end(self, serve, timeout=30):
@@ -172,7 +172,7 @@ class House:
 
     # --- commands and answers ---
 
-    def cli(self, *args, check=True, timeout=60, env=None, input=None):
+    def cli(self, *args, check=True, timeout=240, env=None, input=None):
         done = pt.penstock(args[0], "-c", self.config_path, *args[1:], check=check, timeout=timeout, env=env, input=input)
         report = sanitizer_reports(done.stderr)
         assert not report, report

@@ -250,7 +250,7 @@ class Cli(unittest.TestCase):
     def test_dead_kafka_is_3_with_a_hint(self):
         port = pt.free_port()
         self.dead([("submit", "--model", "echo"), ("cancel", "x"), ("pause", "x"), ("events", "--from-beginning"), ("verify",)],
-                  [f"kafka.bootstrap.servers=127.0.0.1:{port}"], f"127.0.0.1:{port}: Connect")
+                  [f"kafka.bootstrap.servers=127.0.0.1:{port}"], f"127.0.0.1:{port}/bootstrap: Connect")
 
     def test_dead_redis_is_3_with_a_hint(self):
         port = pt.free_port()

@@ -39,7 +39,7 @@ class Dev(unittest.TestCase):
     def stop(self, dev, number):
         """Ends it by a signal and checks that nothing of it is left."""
         pids = [dev.pid, *flow.children(dev.pid)]
-        self.assertGreaterEqual(len(pids), 3, "redis-server and a worker")
+        self.assertGreaterEqual(len(pids), 4, "redis-server, a worker, and who sweeps up")
         dev.signal(number)
         self.assertEqual(dev.wait(20), 0, dev.log())
         self.assertEqual([pid for pid in pids if flow.alive(pid)], [])
@@ -98,12 +98,25 @@ class Dev(unittest.TestCase):
         pt.wait_for(lambda: '"running"' in self.cli("get", "--json", "long", check=False).stdout, 20, "it runs")
         self.stop(dev, signal.SIGTERM)
 
-    def test_kill9_takes_the_children_along_and_the_next_start_works(self):
+    def test_kill9_leaves_no_process_and_no_file_and_the_next_start_works(self):
         dev = self.start()
         pids = flow.children(dev.pid)
-        self.assertGreaterEqual(len(pids), 2)
+        self.assertGreaterEqual(len(pids), 3, "redis-server, a worker, and who sweeps up")
         dev.kill9()
-        pt.wait_for(lambda: not any(flow.alive(pid) for pid in pids), 2, lambda: f"children gone: {pids}")
+        pt.wait_for(lambda: not any(flow.alive(pid) for pid in pids), 10, lambda: f"children gone: {pids}")
+        self.assertFalse((self.runtime / "penstock-dev").exists())
+        self.stop(self.start(), signal.SIGINT)
+
+    def test_kill9_of_all_leaves_files_that_the_next_start_clears(self):
+        dev = self.start()
+        pids = flow.children(dev.pid)
+        for pid in pids:
+            flow.signal_process(pid, signal.SIGSTOP)
+        dev.kill9()
+        for pid in pids:
+            flow.signal_process(pid, signal.SIGKILL)
+        pt.wait_for(lambda: not any(flow.alive(pid) for pid in pids), 10, lambda: f"children gone: {pids}")
+        self.assertTrue((self.runtime / "penstock-dev").exists())
         self.stop(self.start(), signal.SIGINT)
 
     def test_second_instance_of_the_same_user_is_refused(self):

@@ -50,8 +50,11 @@ class Views(unittest.TestCase):
             self.assertEqual(done.returncode, 2, f"{args}: {done.stderr}")
 
     def test_queues_and_workers_show_what_runs_what_waits_and_why(self):
-        house.produce([flow.create(f"slow{n}", model="solo", fake_latency_ms=3000, labels={"tenant": "t"}) for n in range(3)])
+        house.produce([flow.create("slow0", model="solo", fake_latency_ms=600000, labels={"tenant": "t"})])
         house.wait_state("slow0", "running")
+        house.produce([flow.create(f"slow{n}", model="solo", labels={"tenant": "t"}) for n in (1, 2)])
+        for n in (1, 2):
+            house.wait_state(f"slow{n}", "queued")
         house.cli("pause", "echo", "--reason", "new weights", "--wait")
         queues = {queue["model"]: queue for queue in map(json.loads, house.cli("queues", "--json").stdout.splitlines())}
         self.assertEqual((queues["echo"]["mode"], queues["echo"]["reason"]), ("paused", "new weights"))
@@ -63,7 +66,9 @@ class Views(unittest.TestCase):
         self.assertEqual((worker["jobs"], worker["held"]), (["slow0"], 1))
         self.assertRegex(house.cli("workers").stdout, rf"(?m)^{worker['worker']} .*slow0")
         house.cli("resume", "echo", "--wait")
-        for n in range(3):
+        house.cancel("slow0")
+        house.wait_state("slow0", "cancelled")
+        for n in (1, 2):
             house.wait_state(f"slow{n}", "completed", 30)
         self.assertEqual([json.loads(line)["jobs"] for line in house.cli("workers", "--json").stdout.splitlines()], [[]])
 

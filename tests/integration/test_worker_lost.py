@@ -87,7 +87,7 @@ class Stopped(Base):
     settings = {"worker": {"count": 2, "lease_ms": 1000}}
 
     def test_late_result_of_a_worker_that_stood_still_is_refused(self):
-        self.house.produce([flow.create("s1", fake_latency_ms=700)])
+        self.house.produce([flow.create("s1", fake_latency_ms=3000)])
         first, pid = self.wait_running("s1")
         flow.stop_process(pid)
         record = self.house.wait_state("s1", "completed")
@@ -208,6 +208,15 @@ class Ends(Base):
         (dead,) = pt.kcat_consume(kafka, self.house.dlq, 1)
         self.assertEqual(dict(dead["headers"])["penstock_error_code"], "too_late")
 
+    def block(self, job_id):
+        """Gives the worker a job of the model solo that runs until unblock()."""
+        self.house.produce([flow.create(job_id, model="solo", fake_latency_ms=600000)])
+        self.wait_running(job_id)
+
+    def unblock(self, job_id):
+        self.house.cancel(job_id)
+        self.house.wait_state(job_id, "cancelled")
+
     def test_not_before_is_waited_for(self):
         at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1.5)
         at_ms = int(at.timestamp() * 1000)
@@ -219,13 +228,12 @@ class Ends(Base):
         self.assertLess(int(record["started_at"]), at_ms + SLACK_MS)
 
     def test_urgent_jobs_run_first_and_equals_in_the_order_of_their_arrival(self):
-        self.house.produce([flow.create("blocker", model="solo", fake_latency_ms=1500)])
-        self.wait_running("blocker")
+        self.block("blocker")
         priorities = [3, 9, 0, 5, 5, 1, 9, 5]
         for n, priority in enumerate(priorities):  # one by one: the partitions of one batch have no order among each other
             self.house.produce([flow.create(f"p{n}", model="solo", priority=priority)])
             self.house.wait_state(f"p{n}", "queued")
-        self.assertEqual(self.house.state("blocker"), "running", "the jobs did not queue up behind it")
+        self.unblock("blocker")
         for n in range(len(priorities)):
             self.house.wait_state(f"p{n}", "completed")
         tokens = {n: int(self.house.record(f"p{n}")["token"].split("-")[1]) for n in range(len(priorities))}
@@ -233,22 +241,21 @@ class Ends(Base):
         self.assertEqual(ran, sorted(range(len(priorities)), key=lambda n: (-priorities[n], n)))
 
     def test_queue_timeout_fails_a_job_that_nobody_took(self):
-        self.house.produce([flow.create("blocker-2", model="solo", fake_latency_ms=800)])
-        self.wait_running("blocker-2")
+        self.block("blocker-2")
         self.house.produce([flow.create("q1", model="solo", queue_timeout_ms=200)])
         self.assertEqual(self.house.wait_state("q1", "failed")["error_code"], "queue_timeout")
         self.assertEqual(self.house.history("q1")[-2:], ["queued", "failed"])
+        self.unblock("blocker-2")
 
     def test_job_claimed_ahead_behind_a_long_run_is_given_back_uncharged(self):
         for n in range(20):  # quick ones, so that the worker claims ahead
             self.house.produce([flow.create(f"quick-{n}", model="solo")])
             self.house.wait_state(f"quick-{n}", "completed")
-        self.house.produce([flow.create("long", model="solo", fake_latency_ms=2000)])
-        self.wait_running("long")
+        self.block("long")
         self.house.produce([flow.create("behind", model="solo")])
         self.wait_running("behind")
         self.house.wait_state("behind", "queued")
-        self.assertEqual(self.house.state("long"), "running")
+        self.unblock("long")
         record = self.house.wait_state("behind", "completed")
         self.assertEqual((record["attempt"], record["crashes"]), ("1", "0"))
         self.assertEqual(self.house.history("behind"), REQUEUED)
