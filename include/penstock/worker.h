@@ -15,8 +15,7 @@
 #include "penstock/store.h"
 #include "penstock/worker_models.h"
 
-/* --- running -------------------------------------------------------------------------------------------------------
- */
+/* --- running ------------------------------------------------------------------------------------------------------ */
 
 struct worker_batch;
 
@@ -30,8 +29,7 @@ struct worker_runner {
 struct worker_runner *worker_thread_new(const struct clock *clock);           /* a thread of its own */
 void worker_batch_run(struct worker_batch *batch, const struct clock *clock); /* what a runner calls */
 
-/* --- the worker ----------------------------------------------------------------------------------------------------
- */
+/* --- the worker --------------------------------------------------------------------------------------------------- */
 
 struct worker_config {
     const char *id, *host, *executor;

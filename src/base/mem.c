@@ -20,8 +20,7 @@ void *mem_calloc(size_t count, size_t size) { return or_die(calloc(count ? count
 void *mem_realloc(void *old, size_t size) { return or_die(realloc(old, size ? size : 1), size); }
 char *mem_strdup(const char *s) { return or_die(strdup(s), strlen(s) + 1); }
 
-/* --- arena ---------------------------------------------------------------------------------------------------------
- */
+/* --- arena -------------------------------------------------------------------------------------------------------- */
 
 struct arena_block {
     struct arena_block *next;

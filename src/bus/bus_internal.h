@@ -13,16 +13,14 @@
  * operator would call "hanging", above a broker's pause for a leader election. */
 #define BUS__QUERY_TIMEOUT_MS 5000
 
-/* --- kafka_conf.c --------------------------------------------------------------------------------------------------
- */
+/* --- kafka_conf.c ------------------------------------------------------------------------------------------------- */
 
 /* A configuration with our defaults, then `cfg`'s properties. Owns: caller, until rd_kafka_new takes it. */
 int bus__conf_new(const struct bus_kafka_config *cfg, rd_kafka_conf_t **ret, struct err *err) MUSTCHECK;
 /* Sets a property that we chose; that librdkafka refuses it is our bug. */
 void bus__conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 
-/* --- kafka_client.c ------------------------------------------------------------------------------------------------
- */
+/* --- kafka_client.c ----------------------------------------------------------------------------------------------- */
 
 /* One librdkafka handle. Its threads write what they have to complain about into last_error, which ends up in the
  * messages of our own errors: "connection refused" stands only there, never in an error code. */
@@ -56,13 +54,11 @@ int bus__client_partition_count(struct bus__client *client, const char *topic, i
 /* Makes the partitions of `topic` known, if it exists. RETRY only if no broker answers. */
 int bus__client_ask_for_topic(struct bus__client *client, const char *topic, struct err *err) MUSTCHECK;
 
-/* --- kafka_tsan.c --------------------------------------------------------------------------------------------------
- */
+/* --- kafka_tsan.c ------------------------------------------------------------------------------------------------- */
 
 extern const char bus__tsan; /* referred to, so that the file is linked in */
 
-/* --- kafka_inbox.c -------------------------------------------------------------------------------------------------
- */
+/* --- kafka_inbox.c ------------------------------------------------------------------------------------------------ */
 
 /* What the group consumer and the reader have in common: a queue that messages come out of, and an error that is told
  * after the messages that came before it. */

@@ -36,8 +36,7 @@ struct group_consumer {
     bool closing;   /* nothing is read and the user is not asked any more */
 };
 
-/* --- rebalancing ---------------------------------------------------------------------------------------------------
- */
+/* --- rebalancing -------------------------------------------------------------------------------------------------- */
 
 static struct bus_position *positions_of(const rd_kafka_topic_partition_list_t *list) {
     struct bus_position *positions = mem_calloc((size_t)list->cnt, sizeof *positions);
@@ -146,8 +145,7 @@ static int settle_pending(struct group_consumer *con, struct err *err) {
     return rc;
 }
 
-/* --- the vtable ----------------------------------------------------------------------------------------------------
- */
+/* --- the vtable --------------------------------------------------------------------------------------------------- */
 
 static int on_event(void *self, const rd_kafka_message_t *event, struct err *err) {
     struct group_consumer *con = self;

@@ -41,8 +41,7 @@ static void warn(const struct report *report, const char *fmt, ...) {
     va_end(args);
 }
 
-/* --- files and folders ---------------------------------------------------------------------------------------------
- */
+/* --- files and folders -------------------------------------------------------------------------------------------- */
 
 static void check_file(struct report *report, const char *name, const char *path, bool is_private) {
     struct err err;
@@ -87,8 +86,7 @@ static void check_kafka_files(struct report *report) {
     }
 }
 
-/* --- settings that must go together --------------------------------------------------------------------------------
- */
+/* --- settings that must go together ------------------------------------------------------------------------------- */
 
 static const char *const topics[] = {"bus.commands_topic", "bus.control_topic", "bus.events_topic", "bus.dlq_topic"};
 #define TOPIC_COUNT (sizeof topics / sizeof topics[0])
@@ -153,8 +151,7 @@ static void check_models(struct report *report) {
              &err);
 }
 
-/* --- the servers, where asked --------------------------------------------------------------------------------------
- */
+/* --- the servers, where asked ------------------------------------------------------------------------------------- */
 
 static void check_redis(struct report *report, struct store *st) {
     struct err err;

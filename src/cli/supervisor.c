@@ -41,8 +41,7 @@ struct cli_supervisor {
     char name[49];
 };
 
-/* --- processes -----------------------------------------------------------------------------------------------------
- */
+/* --- processes ---------------------------------------------------------------------------------------------------- */
 
 int cli__spawn(const char *path, const char *const argv[], int death_signal, pid_t *ret_pid, struct err *err) {
     pid_t parent = getpid();
@@ -135,8 +134,7 @@ int cli__supervisor_step(void *self, struct err *err) {
     return 0;
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------
- */
+/* --- stopping ----------------------------------------------------------------------------------------------------- */
 
 static int alive(struct cli_supervisor *sup, int with_signal) {
     int count = 0;

@@ -68,8 +68,7 @@ void cli__verify_command(struct cli_verify *v, const struct bus_msg *msg, bool t
     v->commands_sorted = false;
 }
 
-/* --- finding -------------------------------------------------------------------------------------------------------
- */
+/* --- finding ------------------------------------------------------------------------------------------------------ */
 
 /* The first command at this place or behind it: v->command_count if there is none. */
 static size_t place_of(struct cli_verify *v, const struct job_source *source) {
@@ -103,8 +102,7 @@ static struct cli_verify_command *find(struct cli_verify *v, const struct job_so
     return NULL;
 }
 
-/* --- judging -------------------------------------------------------------------------------------------------------
- */
+/* --- judging ------------------------------------------------------------------------------------------------------ */
 
 void cli__verify_refusal(struct cli_verify *v, const struct job_event *ev, uint64_t digest) {
     bool lost;

@@ -20,8 +20,7 @@
 #define KAFKA_DEFAULT_NAME  "bootstrap.servers"
 #define KAFKA_DEFAULT_VALUE "127.0.0.1:9092"
 
-/* --- checking ------------------------------------------------------------------------------------------------------
- */
+/* --- checking ----------------------------------------------------------------------------------------------------- */
 
 static int parse_int(const struct config_setting *setting, const char *value, const char *source, int64_t *ret,
                      struct err *err) {
@@ -68,8 +67,7 @@ static int unknown_name(const char *name, const char *source, struct err *err) {
     return err_set(err, ERR_CONFIG, "%s: unknown setting '%s'", source, name);
 }
 
-/* --- setting -------------------------------------------------------------------------------------------------------
- */
+/* --- setting ------------------------------------------------------------------------------------------------------ */
 
 static void replace(char **text, const char *by) {
     char *copy = mem_strdup(by); /* `by` may be the old text */
@@ -177,8 +175,7 @@ static int set_override(struct config *cfg, const char *override, struct err *er
     return rc;
 }
 
-/* --- public --------------------------------------------------------------------------------------------------------
- */
+/* --- public ------------------------------------------------------------------------------------------------------- */
 
 int config_load(const char *path, const char *const *overrides, size_t override_count, struct config **ret,
                 struct err *err) {

@@ -66,8 +66,7 @@ int config__read_environment(struct config *cfg, struct err *err) MUSTCHECK;
 /* Writes the environment's name for a setting ("PENSTOCK_BUS_GROUP") into ret. */
 void config__environment_name(const char *name, char *ret, size_t ret_size);
 
-/* --- secret.c ------------------------------------------------------------------------------------------------------
- */
+/* --- secret.c ----------------------------------------------------------------------------------------------------- */
 
 bool config__is_secret(const char *name);
 /* "store.password" for "store.password_file", NULL where that is no secret's file. Owns: caller frees. */

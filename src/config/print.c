@@ -11,8 +11,7 @@
 
 #define MASK "***"
 
-/* --- masking -------------------------------------------------------------------------------------------------------
- */
+/* --- masking ------------------------------------------------------------------------------------------------------ */
 
 /* scheme://user:password@host: from the first ':' behind "://" to the last '@' before the path. */
 static void mask_url(const char *url, struct buf *out) {
@@ -40,8 +39,7 @@ void config__masked(const char *name, const char *value, struct buf *out) {
         buf_puts(out, value);
 }
 
-/* --- walking -------------------------------------------------------------------------------------------------------
- */
+/* --- walking ------------------------------------------------------------------------------------------------------ */
 
 /* One setting on its way to the printer. */
 struct shown {
@@ -88,8 +86,7 @@ static bool enter_section(struct printer *printer, const struct shown *shown) {
     return true;
 }
 
-/* --- INI and JSON --------------------------------------------------------------------------------------------------
- */
+/* --- INI and JSON ------------------------------------------------------------------------------------------------- */
 
 static void print_ini(void *self, const struct shown *shown) {
     struct printer *printer = self;
@@ -143,8 +140,7 @@ void config_print_json(const struct config *cfg, FILE *out) {
     fputs("}}\n", out);
 }
 
-/* --- Markdown ------------------------------------------------------------------------------------------------------
- */
+/* --- Markdown ----------------------------------------------------------------------------------------------------- */
 
 static const char markdown_intro[] =
     "# Configuration\n"

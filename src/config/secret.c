@@ -49,8 +49,7 @@ void config__warn(struct config *cfg, char *text_take) {
     cfg->warnings[cfg->warning_count++] = text_take;
 }
 
-/* --- reading a file ------------------------------------------------------------------------------------------------
- */
+/* --- reading a file ----------------------------------------------------------------------------------------------- */
 
 static int check_file(struct config *cfg, int fd, const char *path, const char *what, struct err *err) {
     struct stat st;

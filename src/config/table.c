@@ -94,8 +94,7 @@ const struct config_setting config__table[] = {
     INT("ingest.batch", "128", 1, 10000, "Most commands that enter the store in one atomic step."),
     INT("ingest.max_queued", "100000", 0, 1000000000,
         "Jobs of one model that may wait: with so many, the command topic is paused until fewer than four fifths wait, "
-        "and "
-        "Kafka keeps the rest. A model's max_queued goes before. 0: no limit."),
+        "and Kafka keeps the rest. A model's max_queued goes before. 0: no limit."),
 
     STRING("limits.tenant_label", "tenant",
            "The label whose value names a job's tenant. Empty: tenants are not told apart."),
@@ -104,8 +103,7 @@ const struct config_setting config__table[] = {
     STRING("limits.running_by_tenant", "", "The same for single tenants: tenant=number, separated by spaces."),
     INT("limits.ageing_ms", "0", 0, DAY_MS,
         "A job that has waited this long goes before newer ones of the next higher priority, so that low priorities "
-        "cannot "
-        "starve; 0: priorities are strict."),
+        "cannot starve; 0: priorities are strict."),
 
     INT("relay.lease_ms", "10000", 1000, 3600000,
         "One relay publishes at a time; when it dies, another takes over after this."),
@@ -133,8 +131,7 @@ const struct config_setting config__table[] = {
         "ended."),
     CHOICE("worker.shutdown", "drain", "drain|requeue|immediate",
            "What a worker does when it is asked to stop: finish what runs, stop it and give it back, or give it back "
-           "without "
-           "waiting for it."),
+           "without waiting for it."),
     INT("worker.shutdown_ms", "20000", 0, DAY_MS,
         "How long a draining worker may finish what runs; then it gives it back."),
     INT("worker.prefetch_below_ms", "50", 0, 60000,
@@ -148,15 +145,13 @@ const struct config_setting config__table[] = {
 
     STRING("artifacts.root", "",
            "Folder that outputs of more than artifacts.inline_bytes are written to, the same for workers and control "
-           "processes. "
-           "Empty: every output goes into the result document."),
+           "processes. Empty: every output goes into the result document."),
     INT("artifacts.inline_bytes", "65536", 0, 1048576, "The largest output that goes into the result document."),
     INT("artifacts.max_bytes", "1073741824", 1, 1099511627776,
         "The most that the outputs of one job may have in all; with more it fails as result_too_large."),
     INT("artifacts.collect_after_ms", "600000", 0, YEAR_MS,
         "Files of a job whose record has gone, and of runs that lost their lease, are deleted when nobody has touched "
-        "them "
-        "for this long."),
+        "them for this long."),
     STRING("artifacts.input_root", "",
            "Folder within which files that inputs name by uri must lie. Empty: such inputs are refused."),
     INT("artifacts.max_input_bytes", "1073741824", 1, 1099511627776, "The largest such file."),

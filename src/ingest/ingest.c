@@ -35,8 +35,7 @@ struct ingest {
     struct ingest_stats stats;
 };
 
-/* --- one command ---------------------------------------------------------------------------------------------------
- */
+/* --- one command -------------------------------------------------------------------------------------------------- */
 
 static void item_reject(struct ingest *ing, struct store_item *item, const struct err *reason) {
     struct buf envelope = {0};
@@ -137,8 +136,7 @@ static void item_decode(struct ingest *ing, const struct bus_msg *msg, struct st
     }
 }
 
-/* --- a batch -------------------------------------------------------------------------------------------------------
- */
+/* --- a batch ------------------------------------------------------------------------------------------------------ */
 
 static void drop_batch(struct ingest *ing) {
     bus_batch_release(&ing->batch);
@@ -208,8 +206,7 @@ static void commit_batch(struct ingest *ing) {
     if (bus_commit(ing->consumer, positions, count, &err) != 0) log_err(ROLE, &err);
 }
 
-/* --- back-pressure -------------------------------------------------------------------------------------------------
- */
+/* --- back-pressure ------------------------------------------------------------------------------------------------ */
 
 static int set_paused(struct ingest *ing, bool paused, struct err *err) {
     if (bus_pause(ing->consumer, ing->cfg.pausable_topic, paused, err) != 0) return -1;
@@ -259,8 +256,7 @@ static int keep_pressure(struct ingest *ing, struct err *err) {
     return rc;
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------
- */
+/* --- the step ----------------------------------------------------------------------------------------------------- */
 
 int ingest_step(void *self, struct err *err) {
     struct ingest *ing = self;
@@ -276,8 +272,7 @@ int ingest_step(void *self, struct err *err) {
     return done;
 }
 
-/* --- assignment ----------------------------------------------------------------------------------------------------
- */
+/* --- assignment --------------------------------------------------------------------------------------------------- */
 
 /* Commands that were never read are gone from Kafka. That is for a person to decide, with the exact range; never
  * skipped in silence. Who goes on leaves a rejected event of it, written in the step that moves the offset over the
@@ -334,8 +329,7 @@ static void revoked(void *self, const struct bus_position *positions, size_t cou
         log_info(ROLE, "revoked %s[%" PRId32 "]", positions[i].topic, positions[i].partition);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct ingest *ingest_new(const struct ingest_config *cfg, struct store *st) {
     struct ingest *ing = mem_calloc(1, sizeof *ing);

@@ -69,8 +69,7 @@ static void on_delivered(void *self, uint64_t tag, const struct err *err) {
     if (!err) flight_of(relay, tag)->waiting--;
 }
 
-/* --- producing -----------------------------------------------------------------------------------------------------
- */
+/* --- producing ---------------------------------------------------------------------------------------------------- */
 
 /* Queues a message; a full queue is a broker that is slow or away, which is waited for within bounds. */
 static int produce(struct relay *relay, const struct bus_out *msg, struct err *err) {
@@ -147,8 +146,7 @@ static int produce_entry(struct relay *relay, const struct store_outbox_entry *e
     return 0;
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------
- */
+/* --- the step ----------------------------------------------------------------------------------------------------- */
 
 static int renew_lease(struct relay *relay, struct err *err) {
     int64_t now = clock_mono_ms(relay->clock);

@@ -42,8 +42,7 @@ static int place_parse(const char *cursor, struct arena *arena, struct place *re
     return 0;
 }
 
-/* --- ids -----------------------------------------------------------------------------------------------------------
- */
+/* --- ids ---------------------------------------------------------------------------------------------------------- */
 
 static const char *score_text(struct arena *arena, int64_t score) { return arena_printf(arena, "%" PRId64, score); }
 
@@ -79,8 +78,7 @@ static bool already_seen(const struct place *at, int64_t score, const char *id) 
     return at->id && score == at->score && strcmp(id, at->id) >= 0;
 }
 
-/* --- records -------------------------------------------------------------------------------------------------------
- */
+/* --- records ------------------------------------------------------------------------------------------------------ */
 
 static bool has_label(const struct job_record *rec, const struct job_label *label) {
     for (size_t i = 0; i < rec->label_count; i++)

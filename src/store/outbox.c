@@ -6,8 +6,7 @@
 
 #include "store_internal.h"
 
-/* --- one event -----------------------------------------------------------------------------------------------------
- */
+/* --- one event ---------------------------------------------------------------------------------------------------- */
 
 #define SEP '\x1f' /* the scripts' '\31', which Lua reads as decimal */
 
@@ -94,8 +93,7 @@ int store__event_decode(const char *job_id, size_t id_len, const char *bytes, si
     return 0;
 }
 
-/* --- the stream ----------------------------------------------------------------------------------------------------
- */
+/* --- the stream --------------------------------------------------------------------------------------------------- */
 
 /* [id, [job_id, event, job_id, event ...]] */
 static int entry_decode(const redisReply *row, struct arena *arena, struct store_outbox_entry *ret, struct err *err) {

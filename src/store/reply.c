@@ -12,8 +12,7 @@ int store__ask(struct store *st, const struct store__args *args, int type, redis
     return store__bad_reply(args->argv[0], err);
 }
 
-/* --- many at once --------------------------------------------------------------------------------------------------
- */
+/* --- many at once ------------------------------------------------------------------------------------------------- */
 
 struct store__args *store__batch_add(struct store__batch *batch) {
     if (batch->count == batch->cap) {
@@ -54,8 +53,7 @@ void store__batch_done(struct store__batch *batch) {
     *batch = (struct store__batch){0};
 }
 
-/* --- members of a HGETALL reply ------------------------------------------------------------------------------------
- */
+/* --- members of a HGETALL reply ----------------------------------------------------------------------------------- */
 
 const redisReply *store__member(const redisReply *hash, const char *name) {
     for (size_t i = 0; i + 1 < hash->elements; i += 2)

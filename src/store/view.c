@@ -5,8 +5,7 @@
 
 #include "store_internal.h"
 
-/* --- one job -------------------------------------------------------------------------------------------------------
- */
+/* --- one job ------------------------------------------------------------------------------------------------------ */
 
 /* Fields "label:<name>", by name: the order in which Redis has them is by chance. A value may be empty. */
 static struct job_label *labels_decode(const redisReply *hash, struct arena *arena, size_t *ret_count) {
@@ -103,8 +102,7 @@ int store_job_doc(struct store *st, const char *what, const char *job_id, struct
     return rc;
 }
 
-/* --- statistics ----------------------------------------------------------------------------------------------------
- */
+/* --- statistics --------------------------------------------------------------------------------------------------- */
 
 static int count_of(struct store *st, const char *command, const char *key, int64_t *ret, struct err *err) {
     struct store__args args;

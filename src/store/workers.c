@@ -57,8 +57,7 @@ int store_worker_unregister(struct store *st, const char *id, struct err *err) {
     return rc;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static int list_names(struct store *st, redisReply **ret, struct err *err) {
     struct store__args args;

@@ -1,9 +1,8 @@
 /* The sweeper has no state: what is due stands in Redis, and Redis TIME judges it. Any number may run at once. */
 #include "penstock/sweeper.h"
 
-#define IDLE_MS                                                                                                        \
-    1000 /* a deadline may be added behind our back that is nearer than the one we know: look this often               \
-          */
+/* A deadline may be added behind our back that is nearer than the one we know: look this often. */
+#define IDLE_MS 1000
 
 int sweeper_step(void *self, struct err *err) {
     struct sweeper *sweeper = self;

@@ -47,8 +47,7 @@ static bool is_json_type(struct wire__text type) {
     return len >= sizeof suffix && strncasecmp(type.s + len - (sizeof suffix - 1), suffix, sizeof suffix - 1) == 0;
 }
 
-/* --- attributes, wherever they stand --------------------------------------------------------------------------------
- */
+/* --- attributes, wherever they stand ------------------------------------------------------------------------------ */
 
 struct attributes {
     struct wire__text specversion, id, source, type, subject, time, datacontenttype, traceparent;
@@ -99,8 +98,7 @@ static int take_attributes(const struct attributes *attr, struct wire__envelope 
     return 0;
 }
 
-/* --- the two modes --------------------------------------------------------------------------------------------------
- */
+/* --- the two modes ------------------------------------------------------------------------------------------------ */
 
 static int string_attribute(const json_t *root, const char *name, struct wire__text *ret, struct err *err) {
     const json_t *json = json_object_get(root, name);

@@ -36,8 +36,7 @@ static const char *const type_names[] = {[WIRE_COMMAND_CREATE] = "create",
                                          [WIRE_COMMAND_DRAIN] = "drain"};
 #define COMMAND_TYPES (sizeof type_names / sizeof type_names[0])
 
-/* --- identity -------------------------------------------------------------------------------------------------------
- */
+/* --- identity ----------------------------------------------------------------------------------------------------- */
 
 static bool text_is_job_id(struct wire__text text) { return text.s && job_id_is_valid(text.s, text.len); }
 
@@ -113,8 +112,7 @@ static const char *decode_traceparent(struct wire__text text, struct arena *aren
     return trace_set && parent_set ? arena_strndup(arena, text.s, text.len) : NULL;
 }
 
-/* --- create ---------------------------------------------------------------------------------------------------------
- */
+/* --- create ------------------------------------------------------------------------------------------------------- */
 
 static int decode_model_name(const json_t *body, struct arena *arena, struct job_command *cmd, struct err *err) {
     const json_t *model = json_object_get(body, "model");
@@ -306,8 +304,7 @@ static int decode_mode(const struct wire_message *in, const struct wire__envelop
     return wire__get_string(env->body, "reason", REASON_MAX_CHARS, arena, &cmd->reason, err);
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------
- */
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
 
 static int decode_root(const struct wire_message *in, json_t *root, struct arena *arena, struct job_command *cmd,
                        struct err *err) {

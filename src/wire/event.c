@@ -22,8 +22,7 @@
 #define RFC3339_BYTES  25
 #define TEXT_MAX_CHARS ((size_t)1024 * 1024) /* of any string of an event; documents are bounded by the limits */
 
-/* --- encoding: the value --------------------------------------------------------------------------------------------
- */
+/* --- encoding: the value ------------------------------------------------------------------------------------------ */
 
 /* `prefix` is the member's name as it stands in the text: ",\"worker\":". */
 static void put_string(struct buf *out, const char *prefix, const char *s) {
@@ -106,8 +105,7 @@ static void put_value(struct buf *out, const struct job_event *ev) {
     buf_append(out, "}", 1);
 }
 
-/* --- encoding: the headers ------------------------------------------------------------------------------------------
- */
+/* --- encoding: the headers ---------------------------------------------------------------------------------------- */
 
 static void add_header(struct wire_event_out *ret, const char *name, const char *value, size_t len) {
     BUG_ON(ret->header_count >= sizeof ret->headers / sizeof ret->headers[0]);
@@ -177,8 +175,7 @@ void wire_event_encode(const struct job_event *ev, const char *source, struct ar
     buf_done(&scratch);
 }
 
-/* --- decoding -------------------------------------------------------------------------------------------------------
- */
+/* --- decoding ----------------------------------------------------------------------------------------------------- */
 
 static int decode_state(const json_t *root, const char *name, int *ret, struct err *err) {
     const json_t *json = json_object_get(root, name);

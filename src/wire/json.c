@@ -20,8 +20,7 @@ const struct wire__limits wire__limits_command = {WIRE_MAX_VALUE_BYTES, WIRE_MAX
 const struct wire__limits wire__limits_document = {(size_t)256 * 1024 * 1024, WIRE_MAX_DEPTH + 8,
                                                    (size_t)256 * 1024 * 1024};
 
-/* --- the scan -------------------------------------------------------------------------------------------------------
- */
+/* --- the scan ----------------------------------------------------------------------------------------------------- */
 
 /* UTF-8 bytes that the escape \uXXXX stands for: each half of a surrogate pair counts as 2 of its 4. Bad digits are
  * left for jansson to refuse. */
@@ -82,8 +81,7 @@ static int scan(const char *text, size_t len, const struct wire__limits *limits,
     return 0;
 }
 
-/* --- loading --------------------------------------------------------------------------------------------------------
- */
+/* --- loading ------------------------------------------------------------------------------------------------------ */
 
 json_t *wire__json_load(const char *text, size_t len, const struct wire__limits *limits, struct err *err) {
     if (!text || len == 0) {
@@ -111,8 +109,7 @@ json_t *wire__json_load(const char *text, size_t len, const struct wire__limits 
     return root;
 }
 
-/* --- members --------------------------------------------------------------------------------------------------------
- */
+/* --- members ------------------------------------------------------------------------------------------------------ */
 
 const char *wire__json_kind(const json_t *json) {
     if (!json) return "absent";

@@ -16,8 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- numbers --------------------------------------------------------------------------------------------------------
- */
+/* --- numbers ------------------------------------------------------------------------------------------------------ */
 
 #define EXACT_INTEGERS 0x1p53 /* every integer below has a double of its own */
 #define FIXED_MIN      1e-5   /* below, text with an exponent is shorter */
@@ -107,8 +106,7 @@ void wire__put_float(struct buf *out, float value) {
     wire__put_double(out, strtod(text, NULL));
 }
 
-/* --- strings --------------------------------------------------------------------------------------------------------
- */
+/* --- strings ------------------------------------------------------------------------------------------------------ */
 
 /* Length of the well-formed UTF-8 sequence at s (Unicode, table 3-7), or 0. */
 static size_t utf8_sequence(const unsigned char *s, size_t len) {
@@ -167,8 +165,7 @@ void wire_json_string(const char *s, size_t len, struct buf *out) {
     buf_append(out, "\"", 1);
 }
 
-/* --- trees ----------------------------------------------------------------------------------------------------------
- */
+/* --- trees -------------------------------------------------------------------------------------------------------- */
 
 struct member {
     const char *name;

@@ -10,8 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- elements -------------------------------------------------------------------------------------------------------
- */
+/* --- elements ----------------------------------------------------------------------------------------------------- */
 
 /* The element at `p`, widened: two's complement for the signed types. */
 static int64_t load_int(enum datatype datatype, const unsigned char *p) {
@@ -93,8 +92,7 @@ static void put_data(struct buf *out, const struct tensor *tensor) {
     }
 }
 
-/* --- documents ------------------------------------------------------------------------------------------------------
- */
+/* --- documents ---------------------------------------------------------------------------------------------------- */
 
 static void put_shape(struct buf *out, const struct tensor *tensor) {
     wire__put_literal(out, ",\"shape\":[");

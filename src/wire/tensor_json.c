@@ -18,8 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the head: name, shape, datatype, data or uri -------------------------------------------------------------------
- */
+/* --- the head: name, shape, datatype, data or uri ----------------------------------------------------------------- */
 
 static int read_shape(const json_t *shape, size_t index, struct wire__tensor *ret, struct err *err) {
     if (!shape) return err_set(err, ERR_MISSING_MEMBER, "inputs/%zu/shape: missing", index);
@@ -99,8 +98,7 @@ int wire__tensor_read(json_t *input, size_t index, struct wire__tensor *ret, str
     return read_source(input, index, ret, err);
 }
 
-/* --- elements -------------------------------------------------------------------------------------------------------
- */
+/* --- elements ----------------------------------------------------------------------------------------------------- */
 
 static const struct int_range {
     int64_t min;
@@ -194,8 +192,7 @@ static bool element_store(enum datatype datatype, const json_t *json, void *dst)
     }
 }
 
-/* --- walking data ---------------------------------------------------------------------------------------------------
- */
+/* --- walking data ------------------------------------------------------------------------------------------------- */
 
 /* A walk over all elements in row-major order: checks if dst is NULL, else stores. */
 struct walk {

@@ -11,8 +11,7 @@
 #define WIRE__TIMEOUT_MAX_MS (INT64_C(86400000) * 30)
 #define WIRE__BACKOFF_MAX_MS INT64_C(86400000)
 
-/* --- json.c: reading ------------------------------------------------------------------------------------------------
- */
+/* --- json.c: reading ---------------------------------------------------------------------------------------------- */
 struct wire__limits {
     size_t max_bytes;
     int max_depth;
@@ -38,16 +37,14 @@ int wire__get_string(const json_t *obj, const char *name, size_t max_chars, stru
 /* Refuses, by name, a member of `obj` that `known` (NULL-terminated) does not list. `at`: "" or "inputs/0/". */
 int wire__check_members(json_t *obj, const char *at, const char *const *known, struct err *err) MUSTCHECK;
 
-/* --- json_write.c: writing ------------------------------------------------------------------------------------------
- */
+/* --- json_write.c: writing ---------------------------------------------------------------------------------------- */
 void wire__put_int(struct buf *out, int64_t value);
 void wire__put_double(struct buf *out, double value);     /* finite */
 void wire__put_float(struct buf *out, float value);       /* NaN and infinities as strings */
 void wire__put_json(struct buf *out, const json_t *json); /* canonical: members sorted, no white space */
 #define wire__put_literal(out, text) buf_append(out, text, sizeof(text) - 1)
 
-/* --- cloudevents.c --------------------------------------------------------------------------------------------------
- */
+/* --- cloudevents.c ------------------------------------------------------------------------------------------------ */
 struct wire__text {
     const char *s; /* NULL: absent */
     size_t len;
@@ -64,8 +61,7 @@ int wire__envelope_open(const struct wire_message *in, json_t *root, struct wire
                         struct err *err) MUSTCHECK;
 struct wire__text wire__header_find(const struct wire_message *in, const char *name);
 
-/* --- tensor_json.c --------------------------------------------------------------------------------------------------
- */
+/* --- tensor_json.c ------------------------------------------------------------------------------------------------ */
 struct wire__tensor {
     const char *name; /* borrowed from the JSON tree, as are data and uri */
     enum datatype datatype;
@@ -82,8 +78,7 @@ int wire__tensor_check(const struct wire__tensor *tensor, size_t index, size_t *
 /* Writes the elements of a checked tensor, as tensor.h lays them out. */
 void wire__tensor_store(const struct wire__tensor *tensor, void *dst);
 
-/* --- fp16.c: IEEE 754 binary16 --------------------------------------------------------------------------------------
- */
+/* --- fp16.c: IEEE 754 binary16 ------------------------------------------------------------------------------------ */
 uint16_t wire__fp16_from_double(double value); /* nearest, ties to even; too big: infinity */
 float wire__fp16_to_float(uint16_t half);
 

@@ -10,8 +10,7 @@
 #include "penstock/artifact.h"
 #include "worker_internal.h"
 
-/* --- making --------------------------------------------------------------------------------------------------------
- */
+/* --- making ------------------------------------------------------------------------------------------------------- */
 
 static void prepare_job(struct worker_batch *batch, struct worker__job *job, struct worker_models *models) {
     const struct store_claimed *claim = &job->claim;
@@ -65,8 +64,7 @@ void worker__batch_free(struct worker_batch *batch) {
     free(batch);
 }
 
-/* --- running, on the runner's side ---------------------------------------------------------------------------------
- */
+/* --- running, on the runner's side -------------------------------------------------------------------------------- */
 
 /* The jobs of one run: those of the batch that share a loaded model and fit its max_batch_size. */
 struct group {

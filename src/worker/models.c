@@ -44,8 +44,7 @@ struct worker_models {
     struct buf json;
 };
 
-/* --- the engine ----------------------------------------------------------------------------------------------------
- */
+/* --- the engine --------------------------------------------------------------------------------------------------- */
 
 static void unload_model(struct worker__model *model) {
     model->ops->unload(model->model);
@@ -140,8 +139,7 @@ static int open_executor(struct worker__engine *engine, const struct worker_mode
     return 0;
 }
 
-/* --- warming up ----------------------------------------------------------------------------------------------------
- */
+/* --- warming up --------------------------------------------------------------------------------------------------- */
 
 static bool never_stop(void *ctx, size_t index) {
     (void)ctx, (void)index;
@@ -203,8 +201,7 @@ static int load_one(struct worker__engine *engine, size_t executor, const struct
     return 0;
 }
 
-/* --- what it tells about itself ------------------------------------------------------------------------------------
- */
+/* --- what it tells about itself ----------------------------------------------------------------------------------- */
 
 static void put_tensors(struct buf *out, const char *member, const struct executor_tensor_info *infos, size_t count) {
     buf_printf(out, ",\"%s\":[", member);
@@ -259,8 +256,7 @@ static void describe(struct worker_models *models) {
     buf_puts(&models->json, "]");
 }
 
-/* --- sets ----------------------------------------------------------------------------------------------------------
- */
+/* --- sets --------------------------------------------------------------------------------------------------------- */
 
 static struct worker__model *find_loaded(const struct worker_models *models, const struct model_entry *entry) {
     for (size_t i = 0; models && i < models->count; i++) {

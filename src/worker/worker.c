@@ -111,8 +111,7 @@ bool worker_must_end(struct worker *worker) {
     return must;
 }
 
-/* --- finishing -----------------------------------------------------------------------------------------------------
- */
+/* --- finishing ---------------------------------------------------------------------------------------------------- */
 
 static enum store_outcome outcome_of(const struct worker__job *job) {
     int stop = atomic_load(&job->stop);
@@ -285,8 +284,7 @@ static int release_ahead_when_due(struct worker *worker, struct err *err) {
     return 0;
 }
 
-/* --- leases --------------------------------------------------------------------------------------------------------
- */
+/* --- leases ------------------------------------------------------------------------------------------------------- */
 
 static void stop_job(struct worker *worker, struct worker__job *job, enum worker__stop why) {
     if (!job->stop_at_ms || (why == STOP_LOST && atomic_load(&job->stop) == STOP_CANCEL))
@@ -366,8 +364,7 @@ static int register_when_due(struct worker *worker, struct err *err) {
     return 0;
 }
 
-/* --- what does not stop --------------------------------------------------------------------------------------------
- */
+/* --- what does not stop ------------------------------------------------------------------------------------------- */
 
 /* Jobs whose lease has run out are told to stop, if the runner has not seen it itself. From now on they have little
  * time: from now, not from then, since a process that stood still has not had any. */
@@ -460,8 +457,7 @@ int worker_release(struct worker *worker, struct err *err) {
     return let_go(worker, err);
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------
- */
+/* --- the step ----------------------------------------------------------------------------------------------------- */
 
 static int listen_to_store(struct worker *worker, struct err *err) {
     bool ready, cancel;

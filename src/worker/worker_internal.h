@@ -9,8 +9,7 @@
 #include "penstock/wire.h"
 #include "penstock/worker.h"
 
-/* --- models.c ------------------------------------------------------------------------------------------------------
- */
+/* --- models.c ----------------------------------------------------------------------------------------------------- */
 
 struct worker__model {
     struct model_entry entry; /* its own */
@@ -32,8 +31,7 @@ struct worker__model *worker__model_find(struct worker_models *models, const cha
 /* What to claim for: writes the models of `ret`. Arrays live as long as models. */
 void worker__model_names(struct worker_models *models, struct store_claim *ret);
 
-/* --- batch.c -------------------------------------------------------------------------------------------------------
- */
+/* --- batch.c ------------------------------------------------------------------------------------------------------ */
 
 #define MESSAGE_SIZE 257 /* of a progress message, in UTF-8 */
 

@@ -49,8 +49,7 @@ static double used_memory(const struct bench *b) {
     return strtod(used + strlen("used_memory:"), NULL);
 }
 
-/* --- filling -------------------------------------------------------------------------------------------------------
- */
+/* --- filling ------------------------------------------------------------------------------------------------------ */
 
 static struct store_item job(struct bench *b, int n) {
     static const char *const tenants[TENANTS] = {"t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"};
@@ -85,8 +84,7 @@ static void fill(struct bench *b) {
     }
 }
 
-/* --- the calls -----------------------------------------------------------------------------------------------------
- */
+/* --- the calls ---------------------------------------------------------------------------------------------------- */
 
 static void claim_and_release(struct bench *b) {
     static const char *const models[] = {"digits", "echo"};

@@ -97,8 +97,7 @@ static void *ort_tensor(const struct ort *ort, const struct tensor *tensor) {
     return value;
 }
 
-/* --- one case: a model, a batch, a number of threads ---------------------------------------------------------------
- */
+/* --- one case: a model, a batch, a number of threads -------------------------------------------------------------- */
 
 struct bench_case {
     struct ort *ort;
@@ -212,8 +211,7 @@ static void compare(struct bench_case *bench) {
     }
 }
 
-/* --- measuring ------------------------------------------------------------------------------------------------------
- */
+/* --- measuring ---------------------------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;

@@ -47,8 +47,7 @@ static double redis_cpu_s(const struct test_redis *redis) {
     return strtod(user + strlen("used_cpu_user:"), NULL) + strtod(sys + strlen("used_cpu_sys:"), NULL);
 }
 
-/* --- the phases ----------------------------------------------------------------------------------------------------
- */
+/* --- the phases --------------------------------------------------------------------------------------------------- */
 
 static void create(struct bench *b) {
     struct err err;
@@ -122,8 +121,7 @@ static void publish(struct bench *b) {
         must(-1, &(struct err){.msg = "not three events a job: the figures mean nothing"});
 }
 
-/* --- measuring -----------------------------------------------------------------------------------------------------
- */
+/* --- measuring ---------------------------------------------------------------------------------------------------- */
 
 static void measure(struct bench *b, int round) {
     static void (*const phases[])(struct bench *) = {create, claim_and_finish, publish};

@@ -156,8 +156,7 @@ static void test_broker_that_was_killed_is_a_retry_and_reading_goes_on_when_it_i
     bus_consumer_free(con);
 }
 
-/* --- rebalances ----------------------------------------------------------------------------------------------------
- */
+/* --- rebalances --------------------------------------------------------------------------------------------------- */
 
 /* Others join and leave in turn; before the mistake was mended, a handful of these rebalances was enough. */
 #define KEEP_ROUNDS   9

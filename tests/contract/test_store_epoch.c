@@ -6,8 +6,7 @@
 #include "fx.h"
 #include "penstock/store_watch.h"
 
-/* --- helpers -------------------------------------------------------------------------------------------------------
- */
+/* --- helpers ------------------------------------------------------------------------------------------------------ */
 
 static void assert_error(const struct err *err, enum err_code code, enum err_class class, const char *words) {
     if (err->code != code || err->class != class || !strstr(err->msg, words))
@@ -47,8 +46,7 @@ static int sweep_with_retries(struct fx *fx, struct store *st) {
     return -1;
 }
 
-/* --- restarts ------------------------------------------------------------------------------------------------------
- */
+/* --- restarts ----------------------------------------------------------------------------------------------------- */
 
 static void test_store_that_was_never_opened_keeps_workers_waiting(void **state) {
     struct fx *fx = *state;
@@ -153,8 +151,7 @@ static void test_store_that_was_emptied_fences_everybody(void **state) {
     store_free(worker);
 }
 
-/* --- away ----------------------------------------------------------------------------------------------------------
- */
+/* --- away --------------------------------------------------------------------------------------------------------- */
 
 static void test_store_tells_that_redis_is_away_and_goes_on_when_it_is_back(void **state) {
     struct fx *fx = *state;
@@ -218,8 +215,7 @@ static void test_store_with_too_many_clients_is_unavailable_and_not_broken(void 
     store_free(st);
 }
 
-/* --- unfit ---------------------------------------------------------------------------------------------------------
- */
+/* --- unfit -------------------------------------------------------------------------------------------------------- */
 
 static void test_store_that_may_evict_records_is_refused(void **state) {
     struct fx *fx = *state;
@@ -263,8 +259,7 @@ static void test_store_without_memory_takes_no_jobs_but_ends_and_forgets_those_i
     assert_int_equal(fx_ingest_one(fx, item), STORE_ACCEPTED);
 }
 
-/* --- urls ----------------------------------------------------------------------------------------------------------
- */
+/* --- urls --------------------------------------------------------------------------------------------------------- */
 
 static void test_store_urls_that_mean_nothing_are_refused(void **state) {
     struct fx *fx = *state;

@@ -4,8 +4,7 @@
 
 #include "fx.h"
 
-/* --- duplicates and offsets ----------------------------------------------------------------------------------------
- */
+/* --- duplicates and offsets --------------------------------------------------------------------------------------- */
 
 static int64_t stored_offset(struct fx *fx, const char *topic, int32_t partition) {
     int64_t next = -2;
@@ -139,8 +138,7 @@ static void test_store_batch_without_an_event_adds_no_outbox_entry(void **state)
     assert_int_equal(fx->entry_count, entries + 1);
 }
 
-/* --- cancel --------------------------------------------------------------------------------------------------------
- */
+/* --- cancel ------------------------------------------------------------------------------------------------------- */
 
 static void test_store_cancel_before_its_create_cancels_the_create_once(void **state) {
     struct fx *fx = *state;
@@ -275,8 +273,7 @@ static void test_store_work_that_was_done_before_its_cancel_arrived_is_completed
     assert_false(fx_record(fx, "a").cancel_requested);
 }
 
-/* --- any bytes, any numbers ----------------------------------------------------------------------------------------
- */
+/* --- any bytes, any numbers --------------------------------------------------------------------------------------- */
 
 static void test_store_rejected_bytes_come_back_as_they_were(void **state) {
     struct fx *fx = *state;

@@ -7,8 +7,7 @@
 #include "fx.h"
 #include "penstock/store_watch.h"
 
-/* --- reading and trimming ------------------------------------------------------------------------------------------
- */
+/* --- reading and trimming ----------------------------------------------------------------------------------------- */
 
 static size_t read_after(struct fx *fx, const char *after, size_t max, int wait_ms, struct store_outbox_entry **ret) {
     size_t count = 0;
@@ -84,8 +83,7 @@ static void test_outbox_event_that_is_not_understood_is_corrupt_and_no_crash(voi
     }
 }
 
-/* --- waiting -------------------------------------------------------------------------------------------------------
- */
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
 
 struct helper {
     struct fx *fx;
@@ -147,8 +145,7 @@ static void test_outbox_read_may_wait_longer_than_the_connection_may_be_silent(v
     assert_int_equal(read_after(fx, "", 10, 2000, &entries), 1);
 }
 
-/* --- the lease -----------------------------------------------------------------------------------------------------
- */
+/* --- the lease ---------------------------------------------------------------------------------------------------- */
 
 static bool lease(struct fx *fx, const char *relay, int64_t lease_ms) {
     bool held = false;
@@ -168,8 +165,7 @@ static void test_relay_lease_has_one_holder_until_it_expires(void **state) {
     assert_false(lease(fx, "relay-1", FX_LEASE_MS));
 }
 
-/* --- being told ----------------------------------------------------------------------------------------------------
- */
+/* --- being told --------------------------------------------------------------------------------------------------- */
 
 struct watcher {
     struct fx *fx;

@@ -43,8 +43,7 @@ enum mode { OPEN, PAUSED, DRAINING, ALL_PAUSED, ALL_DRAINING, MODE_COUNT };
 #define F JOB_STATE_FAILED
 #define X JOB_STATE_CANCELLED
 
-/* --- the table -----------------------------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------------------------------- */
 
 #define DOCUMENT "docs/protocol.md"
 #define HEADING  "\n## Every command in every state\n"
@@ -121,8 +120,7 @@ static void read_cell(const char *row, enum job_state state, char ret[static 32]
     ret[len] = '\0';
 }
 
-/* --- bringing a job into a state -----------------------------------------------------------------------------------
- */
+/* --- bringing a job into a state ---------------------------------------------------------------------------------- */
 
 struct pair {
     struct fx *fx;
@@ -167,8 +165,7 @@ static void bring_about(struct pair *pair) {
     if (pair->from == F) assert_true(fx_finish(pair->fx, "w1", &pair->job, STORE_FAILED));
 }
 
-/* --- the commands --------------------------------------------------------------------------------------------------
- */
+/* --- the commands ------------------------------------------------------------------------------------------------- */
 
 /* What comes of a command that changes no state, as the table words it. */
 #define NOTHING "-"
@@ -282,8 +279,7 @@ static const char *comparable(struct fx *fx, const char *id, enum command comman
     return len ? len + 1 : hash;
 }
 
-/* --- the test ------------------------------------------------------------------------------------------------------
- */
+/* --- the test ----------------------------------------------------------------------------------------------------- */
 
 static size_t transitions_of(struct fx *fx, const char *id) {
     size_t count = 0;

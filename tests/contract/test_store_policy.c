@@ -48,8 +48,7 @@ static void complete(struct fx *fx, const char *worker, const struct store_claim
     assert_true(fx_finish(fx, worker, &claims->jobs[at], STORE_COMPLETED));
 }
 
-/* --- order ---------------------------------------------------------------------------------------------------------
- */
+/* --- order -------------------------------------------------------------------------------------------------------- */
 
 static void test_policy_without_ageing_the_urgent_always_goes_first(void **state) {
     struct fx *fx = *state;
@@ -74,8 +73,7 @@ static void test_policy_with_ageing_a_job_that_waited_goes_before_a_newer_one_of
     assert_claims(fx, "w", 3, "urgent old next");
 }
 
-/* --- limits --------------------------------------------------------------------------------------------------------
- */
+/* --- limits ------------------------------------------------------------------------------------------------------- */
 
 static void test_policy_model_runs_no_more_jobs_than_its_limit(void **state) {
     struct fx *fx = *state;
@@ -186,8 +184,7 @@ static void test_policy_slot_of_a_lost_worker_is_free_again(void **state) {
         fx_redis_int(fx, "EVAL \"return tonumber(redis.call('HGET', KEYS[1], 'tenant:a'))\" 1 penstock:counts"), 1);
 }
 
-/* --- modes ---------------------------------------------------------------------------------------------------------
- */
+/* --- modes -------------------------------------------------------------------------------------------------------- */
 
 static void test_policy_paused_model_is_not_claimed_until_it_is_resumed(void **state) {
     struct fx *fx = *state;
@@ -228,8 +225,7 @@ static void test_policy_cancel_reaches_jobs_of_a_paused_model(void **state) {
     assert_int_equal(fx_state(fx, "a"), JOB_STATE_CANCELLED);
 }
 
-/* --- batches -------------------------------------------------------------------------------------------------------
- */
+/* --- batches ------------------------------------------------------------------------------------------------------ */
 
 static void create_signed(struct fx *fx, const char *id, const char *signature) {
     struct store_item item = fx_item_create(fx, id);
@@ -282,8 +278,7 @@ static void test_policy_incomplete_batch_goes_when_its_first_job_has_waited_long
     assert_true(test_wait_for(claims_alone, fx, FX_DEADLINE_MS));
 }
 
-/* --- who pays for a crash ------------------------------------------------------------------------------------------
- */
+/* --- who pays for a crash ----------------------------------------------------------------------------------------- */
 
 static void lose(struct fx *fx, const char *worker) {
     size_t lost;
@@ -370,8 +365,7 @@ static void test_policy_mode_is_told_with_its_reason_and_what_is_left(void **sta
     assert_int_equal(mode_of(fx, NULL).mode, STORE_MODE_PAUSED);
 }
 
-/* --- what a record tells of it -------------------------------------------------------------------------------------
- */
+/* --- what a record tells of it ------------------------------------------------------------------------------------ */
 
 static void test_policy_record_tells_labels_by_name_tenant_and_backoff(void **state) {
     struct fx *fx = *state;
@@ -398,8 +392,7 @@ static void test_policy_record_tells_labels_by_name_tenant_and_backoff(void **st
     assert_int_equal(rec.backoff_ms + rec.backoff_max_ms, 0);
 }
 
-/* --- backlog, retention, a lost policy -----------------------------------------------------------------------------
- */
+/* --- backlog, retention, a lost policy ---------------------------------------------------------------------------- */
 
 static void test_policy_backlog_tells_what_waits_of_each_model_and_whether_everything_drains(void **state) {
     struct fx *fx = *state;

@@ -43,8 +43,7 @@ static size_t list(struct fx *fx, struct store_list query) {
     return total;
 }
 
-/* --- lists ---------------------------------------------------------------------------------------------------------
- */
+/* --- lists -------------------------------------------------------------------------------------------------------- */
 
 static void test_list_by_label_needs_every_label_to_match(void **state) {
     struct fx *fx = *state;
@@ -71,8 +70,7 @@ static void test_list_by_time_takes_since_and_leaves_until(void **state) {
     assert_int_equal(list(fx, (struct store_list){.since = first, .until = second + 1, .limit = 1}), 2);
 }
 
-/* --- queues --------------------------------------------------------------------------------------------------------
- */
+/* --- queues ------------------------------------------------------------------------------------------------------- */
 
 static void test_queue_view_counts_what_waits_runs_and_is_held_back(void **state) {
     struct fx *fx = *state;
@@ -130,8 +128,7 @@ static void test_queue_view_tells_modes_and_their_reasons(void **state) {
     assert_int_equal(queue.queued, 0);
 }
 
-/* --- workers -------------------------------------------------------------------------------------------------------
- */
+/* --- workers ------------------------------------------------------------------------------------------------------ */
 
 static void test_worker_list_tells_what_each_holds(void **state) {
     struct fx *fx = *state;

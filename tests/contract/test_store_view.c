@@ -40,8 +40,7 @@ static void create_many(struct fx *fx, int count, const char *second_model) {
     fx_ingest(fx, items, (size_t)count);
 }
 
-/* --- lists ---------------------------------------------------------------------------------------------------------
- */
+/* --- lists -------------------------------------------------------------------------------------------------------- */
 
 static void test_list_of_a_thousand_jobs_of_one_millisecond_shows_each_once(void **state) {
     struct fx *fx = *state;
@@ -134,8 +133,7 @@ static void test_list_refuses_a_cursor_that_it_did_not_give(void **state) {
     }
 }
 
-/* --- one job -------------------------------------------------------------------------------------------------------
- */
+/* --- one job ------------------------------------------------------------------------------------------------------ */
 
 static void test_view_of_a_job_that_is_not_there_is_none_and_no_error(void **state) {
     struct fx *fx = *state;
@@ -175,8 +173,7 @@ static void test_stats_count_what_is_there(void **state) {
     assert_int_equal(stats.timers, 4); /* three leases and one retention */
 }
 
-/* --- workers -------------------------------------------------------------------------------------------------------
- */
+/* --- workers ------------------------------------------------------------------------------------------------------ */
 
 static size_t workers(struct fx *fx, struct store_worker **ret) {
     size_t count = 0;

@@ -4,8 +4,7 @@
 
 #include "fx.h"
 
-/* --- order ---------------------------------------------------------------------------------------------------------
- */
+/* --- order -------------------------------------------------------------------------------------------------------- */
 
 static void create_with(struct fx *fx, const char *id, int priority, int64_t not_before) {
     struct store_item item = fx_item_create(fx, id);
@@ -114,8 +113,7 @@ static void test_store_finish_brings_the_next_batch_in_one_outbox_entry(void **s
     assert_int_equal(fx->entry_count, entries + 1);
 }
 
-/* --- fencing -------------------------------------------------------------------------------------------------------
- */
+/* --- fencing ------------------------------------------------------------------------------------------------------ */
 
 static void assert_fenced_out(struct fx *fx, const char *worker, const struct store_claimed *stale) {
     const char *before = fx_hash(fx, stale->job_id);
@@ -182,8 +180,7 @@ static void test_store_finish_of_two_results_for_one_job_in_a_batch_counts_the_f
     assert_int_equal(fx_state(fx, "a"), JOB_STATE_COMPLETED);
 }
 
-/* --- leases and crashes --------------------------------------------------------------------------------------------
- */
+/* --- leases and crashes ------------------------------------------------------------------------------------------- */
 
 static void test_store_renewed_lease_does_not_expire(void **state) {
     struct fx *fx = *state;
@@ -318,8 +315,7 @@ static void test_store_job_that_lost_a_worker_is_handed_out_alone_and_in_its_tur
     assert_int_equal(claims.jobs[0].crashes, 2);
 }
 
-/* --- retries and timeouts ------------------------------------------------------------------------------------------
- */
+/* --- retries and timeouts ----------------------------------------------------------------------------------------- */
 
 static bool finish_retryable(struct fx *fx, const struct store_claimed *job, int64_t backoff_ms) {
     struct store_finish finish = {.job_id = job->job_id,
@@ -443,8 +439,7 @@ static void test_store_sweep_does_no_more_than_its_limit_and_says_when_to_come_a
     assert_int_equal(fx_sweep(fx, 10, NULL), 0);
 }
 
-/* --- retention -----------------------------------------------------------------------------------------------------
- */
+/* --- retention ---------------------------------------------------------------------------------------------------- */
 
 static bool sweeps_down_to_nothing(void *arg) {
     struct fx *fx = arg;

@@ -35,8 +35,7 @@ struct bus_kafka_config bus_cases_config(void) {
     return (struct bus_kafka_config){.client_id = "test", .props = props_of_all, .prop_count = 3};
 }
 
-/* --- helpers -------------------------------------------------------------------------------------------------------
- */
+/* --- helpers ------------------------------------------------------------------------------------------------------ */
 
 static int assigned(void *self, struct bus_position *positions, const int64_t *low, const int64_t *high, size_t count,
                     struct err *err) {
@@ -166,8 +165,7 @@ static struct bus_consumer *open_reader(const char *topic, int64_t from, struct 
     return con;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------
- */
+/* --- messages ----------------------------------------------------------------------------------------------------- */
 
 static void check_round_trip(void *self, const struct bus_msg *msg) {
     assert_string_equal(msg->topic, "round");
@@ -299,8 +297,7 @@ static void test_key_goes_to_the_partition_that_java_clients_choose(void **state
     bus_consumer_free(con);
 }
 
-/* --- the group consumer --------------------------------------------------------------------------------------------
- */
+/* --- the group consumer ------------------------------------------------------------------------------------------- */
 
 static void check_from_5(void *self, const struct bus_msg *msg) { assert_true(msg->offset >= 5); }
 
@@ -477,8 +474,7 @@ static void test_commit_reaches_the_group(void **state) {
     bus_consumer_free(con);
 }
 
-/* --- the reader ----------------------------------------------------------------------------------------------------
- */
+/* --- the reader --------------------------------------------------------------------------------------------------- */
 
 static void test_reader_from_the_beginning_reads_up_to_the_ends(void **state) {
     bus_cases_produce("from-0", 0, "a", 7);
@@ -510,8 +506,7 @@ static void test_reader_from_the_end_sees_only_what_follows(void **state) {
     bus_consumer_free(con);
 }
 
-/* --- what goes wrong -----------------------------------------------------------------------------------------------
- */
+/* --- what goes wrong ---------------------------------------------------------------------------------------------- */
 
 static void assert_unreachable(const struct err *err, const char *address) {
     assert_int_equal(err->code, ERR_BUS_UNAVAILABLE);

@@ -21,8 +21,7 @@ extern const size_t bus_cases_topic_count;
 /* Runs the shared cases and then `more`, against the cluster at `bootstrap`. Returns the number of failures. */
 int bus_cases_run(const char *bootstrap, const struct CMUnitTest *more, size_t more_count);
 
-/* --- for the cases of one cluster only -----------------------------------------------------------------------------
- */
+/* --- for the cases of one cluster only ---------------------------------------------------------------------------- */
 
 struct bus_kafka_config bus_cases_config(void); /* bootstrap.servers of the cluster; valid till the next call */
 

@@ -14,8 +14,7 @@
 
 #define REPLY_MAX 65536
 
-/* --- set-up --------------------------------------------------------------------------------------------------------
- */
+/* --- set-up ------------------------------------------------------------------------------------------------------- */
 
 int fx_group_setup(void **state) {
     struct fx *fx = mem_calloc(1, sizeof *fx);
@@ -79,8 +78,7 @@ int fx_teardown(void **state) {
     return 0;
 }
 
-/* --- Redis itself --------------------------------------------------------------------------------------------------
- */
+/* --- Redis itself ------------------------------------------------------------------------------------------------- */
 
 const char *fx_redis(struct fx *fx, const char *fmt, ...) {
     char *command, *reply = arena_alloc(&fx->arena, REPLY_MAX);
@@ -117,8 +115,7 @@ const char *fx_hash(struct fx *fx, const char *job_id) {
         job_id);
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------------
- */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 static struct store_item item_of(struct fx *fx, enum store_item_kind kind, const char *job_id) {
     char *raw = arena_printf(&fx->arena, "{\"job_id\":\"%s\",\"kind\":%d}", job_id, (int)kind);
@@ -168,8 +165,7 @@ enum store_verdict fx_cancel(struct fx *fx, const char *job_id) {
     return fx_ingest_one(fx, fx_item_cancel(fx, job_id));
 }
 
-/* --- workers and deadlines -----------------------------------------------------------------------------------------
- */
+/* --- workers and deadlines ---------------------------------------------------------------------------------------- */
 
 struct store_claims fx_claim(struct fx *fx, const char *worker, int max_jobs, int64_t lease_ms) {
     const char *const models[] = {FX_MODEL};
@@ -235,8 +231,7 @@ void fx_sweep_until(struct fx *fx, const char *job_id, enum job_state state) {
         fail_msg("job %s is %s, not %s", job_id, job_state_name(fx_state(fx, job_id)), job_state_name(state));
 }
 
-/* --- looking -------------------------------------------------------------------------------------------------------
- */
+/* --- looking ------------------------------------------------------------------------------------------------------ */
 
 struct job_record fx_record(struct fx *fx, const char *job_id) {
     struct job_record rec = {0};
@@ -300,8 +295,7 @@ const struct job_event *fx_last_event(struct fx *fx, const char *job_id) {
     return NULL;
 }
 
-/* --- the checker ---------------------------------------------------------------------------------------------------
- */
+/* --- the checker -------------------------------------------------------------------------------------------------- */
 
 static void check_fold(struct fx *fx, size_t first) {
     struct job_record folded = {0};

@@ -62,8 +62,7 @@ bool test_wait_for(bool (*cond)(void *arg), void *arg, int deadline_ms) {
     return true;
 }
 
-/* --- temporary directories -----------------------------------------------------------------------------------------
- */
+/* --- temporary directories ---------------------------------------------------------------------------------------- */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) { return remove(path); }
 
@@ -92,8 +91,7 @@ const char *test_temp_dir(void) {
     return temp_dirs[temp_dir_count++];
 }
 
-/* --- processes -----------------------------------------------------------------------------------------------------
- */
+/* --- processes ---------------------------------------------------------------------------------------------------- */
 
 int test_free_port(void) {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

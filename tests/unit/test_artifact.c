@@ -63,8 +63,7 @@ static void refuse(struct fixture *fx, const char *uri, struct tensor tensor, co
     if (!strstr(fx->err.msg, why)) fail_msg("\"%s\" does not say \"%s\"", fx->err.msg, why);
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static void test_output_is_written_with_its_size_and_sum_and_reads_back(void **state) {
     struct fixture *fx = *state;
@@ -104,8 +103,7 @@ static void test_names_lead_nowhere_and_different_names_are_different_files(void
     assert_int_equal(atoi(count), (int)(sizeof ids / sizeof ids[0] * sizeof names / sizeof names[0]));
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static void test_raw_file_must_have_the_size_of_its_tensor(void **state) {
     struct fixture *fx = *state;
@@ -208,8 +206,7 @@ static void test_npy_of_another_kind_is_refused_with_the_reason(void **state) {
     assert_int_equal(artifact_npy_head("\x93NUMPY\2\0\377\377\377\377", 12, &head, &fx->err), -1);
 }
 
-/* --- collecting ----------------------------------------------------------------------------------------------------
- */
+/* --- collecting --------------------------------------------------------------------------------------------------- */
 
 static int owner(void *self, const char *job_id, char ret_token[64], enum artifact_owner *ret, struct err *err) {
     *ret = strcmp(job_id, ".gone") == 0   ? ARTIFACT_OWNER_GONE

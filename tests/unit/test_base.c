@@ -16,8 +16,7 @@
 #include "penstock/mem.h"
 #include "penstock/nearest.h"
 
-/* --- err -----------------------------------------------------------------------------------------------------------
- */
+/* --- err ---------------------------------------------------------------------------------------------------------- */
 
 static void test_error_names_are_unique_and_lead_back_to_their_codes(void **state) {
     for (int code = ERR_NONE + 1; code < ERR_CODE_COUNT; code++)
@@ -99,8 +98,7 @@ static void test_error_may_be_null_where_nobody_cares(void **state) {
     assert_int_equal(err_wrap(NULL, "x"), -1);
 }
 
-/* --- mem -----------------------------------------------------------------------------------------------------------
- */
+/* --- mem ---------------------------------------------------------------------------------------------------------- */
 
 static void test_arena_memory_is_zeroed_aligned_and_does_not_overlap(void **state) {
     struct arena arena;
@@ -165,8 +163,7 @@ static void test_buf_grows_and_stays_terminated(void **state) {
     buf_done(&buf);
 }
 
-/* --- clock ---------------------------------------------------------------------------------------------------------
- */
+/* --- clock -------------------------------------------------------------------------------------------------------- */
 
 static void test_rfc3339_round_trips_to_the_millisecond(void **state) {
     static const int64_t times[] = {
@@ -244,8 +241,7 @@ static void test_monotonic_clock_does_not_run_backwards(void **state) {
     }
 }
 
-/* --- nearest -------------------------------------------------------------------------------------------------------
- */
+/* --- nearest ------------------------------------------------------------------------------------------------------ */
 
 static void test_nearest_word_finds_slips_and_gives_up_on_strangers(void **state) {
     static const char *const words[] = {"submit", "list", "cancel", "wait"};
@@ -268,8 +264,7 @@ static void test_nearest_word_of_a_very_long_word_is_none(void **state) {
     assert_null(nearest_word(text, words, 1));
 }
 
-/* --- loop ----------------------------------------------------------------------------------------------------------
- */
+/* --- loop --------------------------------------------------------------------------------------------------------- */
 
 /* A step that follows a script: 'r' retry (Redis; the message ends in a number), 'k' retry (Kafka), 'o' done, 'f'
  * fatal, 's' asks for a stop, 't' lets a minute pass, then as 'r'. Notes the back-off that it meets. */

@@ -22,8 +22,7 @@ static void assert_slice(struct wire_slice got, const char *expected) {
     assert_memory_equal(got.at, expected, got.len);
 }
 
-/* --- JSON slices ---------------------------------------------------------------------------------------------------
- */
+/* --- JSON slices -------------------------------------------------------------------------------------------------- */
 
 static void test_json_documents_are_taken_off_one_by_one(void **state) {
     struct wire_slice rest = slice(" {\"a\":\"}\"}\n{\"b\":[1,{}]} [] 12 \"x\\\"y\" "), value;
@@ -74,8 +73,7 @@ static void test_broken_json_ends_without_reading_beyond_it(void **state) {
     }
 }
 
-/* --- ids -----------------------------------------------------------------------------------------------------------
- */
+/* --- ids ---------------------------------------------------------------------------------------------------------- */
 
 static void test_uuids_are_version_7_valid_job_ids_and_sorted_as_made(void **state) {
     char last[UUID_SIZE] = "", id[UUID_SIZE];
@@ -91,8 +89,7 @@ static void test_uuids_are_version_7_valid_job_ids_and_sorted_as_made(void **sta
     }
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------------
- */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 static void assert_command(const char *doc, const struct cli_overlay *overlay, const char *job_id,
                            const char *expected) {
@@ -136,8 +133,7 @@ static void test_command_that_is_no_object_is_refused(void **state) {
     buf_done(&out);
 }
 
-/* --- configuration files -------------------------------------------------------------------------------------------
- */
+/* --- configuration files ------------------------------------------------------------------------------------------ */
 
 static void write_file(const char *path, const char *text) {
     FILE *file = fopen(path, "w");
@@ -216,8 +212,7 @@ static void test_dev_folder_that_others_may_enter_is_not_used(void **state) {
     buf_done(&path);
 }
 
-/* --- exit codes ----------------------------------------------------------------------------------------------------
- */
+/* --- exit codes --------------------------------------------------------------------------------------------------- */
 
 static void test_wrong_usage_ends_with_exit_code_2(void **state) {
     static const char *const lines[][4] = {{"penstock", "submti"},

@@ -57,8 +57,7 @@ static void printed(const struct config *cfg, void (*print)(const struct config 
     fclose(out);
 }
 
-/* --- types and ranges ----------------------------------------------------------------------------------------------
- */
+/* --- types and ranges --------------------------------------------------------------------------------------------- */
 
 static void test_defaults_are_loaded_without_a_file(void **state) {
     struct config *cfg = load_ok(NULL, NULL, 0);
@@ -127,8 +126,7 @@ static void test_choice_outside_its_list_is_refused_with_the_list(void **state) 
     flag_fails("log.level=", "none of");
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------------
- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static void test_unknown_setting_is_refused_with_the_nearest_name(void **state) {
     flag_fails("worker.laese_ms=1000", "did you mean 'worker.lease_ms'?");
@@ -166,8 +164,7 @@ static void test_kafka_environment_name_becomes_a_dotted_property(void **state) 
     config_free(cfg);
 }
 
-/* --- precedence ----------------------------------------------------------------------------------------------------
- */
+/* --- precedence --------------------------------------------------------------------------------------------------- */
 
 static void test_flag_wins_over_environment_and_environment_over_file(void **state) {
     const char *text = "[ingest]\nbatch = 11\n[relay]\nbatch = 11\n[sweeper]\nbatch = 11\n[kafka]\nlinger.ms=1\n";
@@ -192,8 +189,7 @@ static void test_of_two_flags_the_later_wins(void **state) {
     config_free(cfg);
 }
 
-/* --- the file ------------------------------------------------------------------------------------------------------
- */
+/* --- the file ----------------------------------------------------------------------------------------------------- */
 
 static void test_setting_twice_in_the_file_is_refused(void **state) {
     file_fails("[store]\nprefix = a\nprefix = b\n", ":3: 'store.prefix' is set a second time");
@@ -242,8 +238,7 @@ static void test_flag_without_equals_is_refused(void **state) {
     flag_fails("kafka.=1", "a property name is missing");
 }
 
-/* --- printing ------------------------------------------------------------------------------------------------------
- */
+/* --- printing ----------------------------------------------------------------------------------------------------- */
 
 static char text_out[64 * 1024];
 
@@ -265,8 +260,7 @@ static void test_secrets_are_masked_in_what_is_printed(void **state) {
     config_free(cfg);
 }
 
-/* --- secrets in files ----------------------------------------------------------------------------------------------
- */
+/* --- secrets in files --------------------------------------------------------------------------------------------- */
 
 /* Writes `text` to the secret's file of this process, with `mode`, and returns its path. */
 static const char *secret_with(const char *text, mode_t mode) {

@@ -9,8 +9,7 @@
 
 #include "penstock/job.h"
 
-/* --- the table -----------------------------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------------------------------- */
 
 static void test_job_may_follow_the_table_and_nothing_else(void **state) {
     static const bool may[JOB_STATE_COUNT][JOB_STATE_COUNT] = {
@@ -47,8 +46,7 @@ static void test_job_state_names_are_read_back(void **state) {
     assert_int_equal(job_state_from_name("", 0), -1);
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------------
- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static void test_job_id_has_1_to_128_of_its_characters(void **state) {
     char id[JOB_ID_MAX + 2];
@@ -77,8 +75,7 @@ static void test_job_model_name_cannot_leave_its_directory(void **state) {
     assert_false(job_model_is_valid(name, JOB_MODEL_MAX + 1));
 }
 
-/* --- folding -------------------------------------------------------------------------------------------------------
- */
+/* --- folding ------------------------------------------------------------------------------------------------------ */
 
 static struct job_event event(int64_t seq, enum job_state from, enum job_state to, int64_t at) {
     return (struct job_event){.job_id = "a",

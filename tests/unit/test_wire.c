@@ -17,8 +17,7 @@
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 #define HEAD          "{\"type\":\"create\",\"job_id\":\"j\",\"model\":\"m\""
 
-/* --- helpers --------------------------------------------------------------------------------------------------------
- */
+/* --- helpers ------------------------------------------------------------------------------------------------------ */
 
 static int decode(const char *text, struct arena *arena, struct job_command *ret, struct err *err) {
     struct wire_message in = {.value = text, .value_len = strlen(text)};
@@ -54,8 +53,7 @@ static struct tensor tensor_of(const char *datatype, const char *shape, const ch
         assert_memory_equal(got.data, want, sizeof want);                                                              \
     } while (0)
 
-/* --- tensors --------------------------------------------------------------------------------------------------------
- */
+/* --- tensors ------------------------------------------------------------------------------------------------------ */
 
 static void test_spec_tensors_of_every_datatype_are_laid_out_little_endian(void **state) {
     struct arena arena;
@@ -132,8 +130,7 @@ static void test_spec_parameters_keep_their_kinds(void **state) {
     arena_done(&arena);
 }
 
-/* --- FP16 -----------------------------------------------------------------------------------------------------------
- */
+/* --- FP16 --------------------------------------------------------------------------------------------------------- */
 
 /* The value of a finite half, from the definition in IEEE 754, in double arithmetic. */
 static double half_value(unsigned half) {
@@ -209,8 +206,7 @@ static void test_fp16_results_read_back_as_the_same_half(void **state) {
     }
 }
 
-/* --- canonical text -------------------------------------------------------------------------------------------------
- */
+/* --- canonical text ----------------------------------------------------------------------------------------------- */
 
 static void assert_canonical(const char *json, const char *want) {
     struct buf out = {0};
@@ -314,8 +310,7 @@ static void test_spec_of_many_members_in_any_order_is_the_same(void **state) {
     arena_done(&arena);
 }
 
-/* --- memory ---------------------------------------------------------------------------------------------------------
- */
+/* --- memory ------------------------------------------------------------------------------------------------------- */
 
 /* A megabyte of the JSON that costs the most memory per byte, in a command. */
 static char *costly_command(const char *element) {
@@ -365,8 +360,7 @@ static void test_command_of_a_megabyte_takes_bounded_memory_and_leaves_none(void
     json_set_alloc_funcs(malloc, free);
 }
 
-/* --- small writers --------------------------------------------------------------------------------------------------
- */
+/* --- small writers ------------------------------------------------------------------------------------------------ */
 
 static void test_cancel_that_was_encoded_decodes_to_itself(void **state) {
     struct buf out = {0};
@@ -493,8 +487,7 @@ static void test_object_merge_sets_and_replaces_members(void **state) {
     buf_done(&out);
 }
 
-/* --- config.json ----------------------------------------------------------------------------------------------------
- */
+/* --- config.json -------------------------------------------------------------------------------------------------- */
 
 static void test_model_config_reads_tritons_knobs(void **state) {
     static const char text[] = "{\"name\":\"digits\",\"backend\":\"fake\",\"max_batch_size\":8,"

@@ -14,8 +14,7 @@
 
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
-/* --- one job's life, and what else may happen -----------------------------------------------------------------------
- */
+/* --- one job's life, and what else may happen --------------------------------------------------------------------- */
 
 static const char spec[] = "{\"inputs\":[{\"data\":[0,0.25],\"datatype\":\"FP32\",\"name\":\"image\",\"shape\":[1,2]}],"
                            "\"job_id\":\"j-1\",\"model\":\"digits\",\"type\":\"create\"}";
@@ -83,8 +82,7 @@ static const struct {
 };
 #define LIFE 5 /* the first cases are one job, from create to completed */
 
-/* --- helpers --------------------------------------------------------------------------------------------------------
- */
+/* --- helpers ------------------------------------------------------------------------------------------------------ */
 
 static void assert_golden(const char *folder, const char *name, const char *text, size_t len) {
     char path[512], want[4096];
@@ -149,8 +147,7 @@ static void assert_header(const struct wire_event_out *out, const char *name, co
     assert_memory_equal(header->value, want, header->value_len);
 }
 
-/* --- events ---------------------------------------------------------------------------------------------------------
- */
+/* --- events ------------------------------------------------------------------------------------------------------- */
 
 static void test_event_values_are_the_checked_in_documents(void **state) {
     for (size_t i = 0; i < LENGTH(cases); i++) {
@@ -279,8 +276,7 @@ static void test_event_that_cannot_be_folded_is_refused(void **state) {
     }
 }
 
-/* --- records --------------------------------------------------------------------------------------------------------
- */
+/* --- records ------------------------------------------------------------------------------------------------------ */
 
 static const struct job_record queued = {.job_id = "j-1",
                                          .state = JOB_STATE_QUEUED,
@@ -337,8 +333,7 @@ static void test_record_documents_are_the_checked_in_ones(void **state) {
     check_record("failed", &rec, NULL, envelope);
 }
 
-/* --- results --------------------------------------------------------------------------------------------------------
- */
+/* --- results ------------------------------------------------------------------------------------------------------ */
 
 static void assert_result(const struct tensor *output, const char *data) {
     struct buf out = {0}, want = {0};
