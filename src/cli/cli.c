@@ -59,9 +59,7 @@ static bool answer_about_itself(struct cli_context *ctx, int argc, char **argv) 
             version = true;
         else if (is_one_of(argv[i], "--help", "-h", "--help"))
             overview = true;
-        else if (strcmp(argv[i], "--json") == 0)
-            ctx->json = true;
-        else
+        else if (strcmp(argv[i], "--json") != 0)
             return false;
     }
     if (version) cli__print_version(ctx);
@@ -88,8 +86,16 @@ static bool may_color(void) {
     return isatty(STDOUT_FILENO) == 1 && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
 }
 
+/* Known before the options are read: they may be wrong, and --json may stand behind what is wrong. */
+static bool wants_json(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--json") == 0) return true;
+    return false;
+}
+
 int cli_main(int argc, char **argv) {
-    struct cli_context ctx = {.terminal = isatty(STDERR_FILENO) == 1, .color = may_color()};
+    struct cli_context ctx = {
+        .terminal = isatty(STDERR_FILENO) == 1, .color = may_color(), .json = wants_json(argc, argv)};
     int code = close_output(&ctx, dispatch(&ctx, argc, argv));
     config_free(ctx.cfg);
     free(ctx.config_path);

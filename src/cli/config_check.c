@@ -18,6 +18,7 @@ struct report {
     struct cli_context *ctx;
     const struct config *cfg;
     int errors;
+    struct buf warnings; /* with --json: the elements of the array */
 };
 
 static void add(struct report *report, const struct err *err) {
@@ -30,15 +31,29 @@ static void take(struct report *report, int rc, const struct err *err) {
     if (rc != 0) add(report, err);
 }
 
-static void warn(const struct report *report, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void warn(const struct report *report, const char *fmt, ...) {
-    if (report->ctx->quiet) return;
+static void warn(struct report *report, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void warn(struct report *report, const char *fmt, ...) {
+    char text[512];
     va_list args;
     va_start(args, fmt);
-    fputs("penstock: warning: ", stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (report->ctx->json) {
+        if (report->warnings.len > 0) buf_puts(&report->warnings, ",");
+        wire_json_string(text, strlen(text), &report->warnings);
+    } else if (!report->ctx->quiet) {
+        fprintf(stderr, "penstock: warning: %s\n", text);
+    }
+}
+
+/* Errors stand on standard error already, each as an envelope of its own. */
+static void print_json(const struct report *report) {
+    const char *path = report->ctx->config_path;
+    struct buf file = {0};
+    if (path) wire_json_string(path, strlen(path), &file);
+    printf("{\"valid\":%s,\"file\":%s,\"errors\":%d,\"warnings\":[%s]}\n", report->errors ? "false" : "true",
+           path ? file.data : "null", report->errors, report->warnings.len > 0 ? report->warnings.data : "");
+    buf_done(&file);
 }
 
 /* --- files and folders -------------------------------------------------------------------------------------------- */
@@ -114,7 +129,7 @@ static void check_topics(struct report *report) {
 }
 
 /* The cap of 0 is none. */
-static void check_cap(const struct report *report, const char *name, const char *cap_name) {
+static void check_cap(struct report *report, const char *name, const char *cap_name) {
     long long value = config_int(report->cfg, name), cap = config_int(report->cfg, cap_name);
     if (cap > 0 && value > cap)
         warn(report, "%s = %lld is over %s = %lld: the lower one holds", name, value, cap_name, cap);
@@ -195,8 +210,10 @@ int cli__config_check(struct cli_context *ctx, bool connect) {
     if (connect && store_rc == 0) check_redis(&report, st);
     if (connect && kafka_rc == 0) check_kafka(&report, &kafka);
     store_free(st);
-    if (report.errors > 0) return CLI_USAGE;
-    if (!ctx->quiet)
+    if (ctx->json)
+        print_json(&report);
+    else if (!report.errors && !ctx->quiet)
         fprintf(stderr, "the configuration is valid (%s)\n", ctx->config_path ? ctx->config_path : "no file");
-    return CLI_OK;
+    buf_done(&report.warnings);
+    return report.errors ? CLI_USAGE : CLI_OK;
 }

@@ -13,6 +13,7 @@
  * and the next one repeats would show as a violation. */
 #include "cli_verify.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <search.h>
 #include <stdarg.h>
@@ -127,11 +128,20 @@ static void remember(struct cli_verify_history *history, uint64_t digest) {
 
 static bool same(const char *a, const char *b) { return a && b && strcmp(a, b) == 0; }
 
+/* "<epoch>-<n>" */
+static bool read_token(const char *text, uint64_t *ret_epoch, uint64_t *ret_n) {
+    char *end;
+    errno = 0;
+    *ret_epoch = strtoull(text, &end, 10);
+    if (*end != '-') return false;
+    *ret_n = strtoull(end + 1, &end, 10);
+    return *end == '\0' && errno == 0;
+}
+
 /* A run begins with a worker and a token that no run of the job had before. */
 static const char *check_begin_of_run(struct cli_verify_history *history, const struct job_event *ev) {
     uint64_t epoch, token;
-    if (!ev->worker || !ev->token || sscanf(ev->token, "%" SCNu64 "-%" SCNu64, &epoch, &token) != 2)
-        return "a run without worker or token";
+    if (!ev->worker || !ev->token || !read_token(ev->token, &epoch, &token)) return "a run without worker or token";
     if (epoch < history->epoch || (epoch == history->epoch && token <= history->token))
         return "a run whose token is not newer than that of the run before";
     history->epoch = epoch;

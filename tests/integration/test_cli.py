@@ -171,10 +171,23 @@ class Cli(unittest.TestCase):
         self.assertIn("submit", self.bare("submitt", code=2).stderr)
         self.bare(code=2)
 
+    def test_json_holds_wherever_it_stands_and_whatever_is_wrong(self):
+        for args in (("submitt", "--json"), ("list", "--limmit", "3", "--json"), ("list", "--state", "gone", "--json"),
+                     ("--json", "list"), ("config", "--check", "-s", "worker.cuont=1", "--json"), ("get", "--json")):
+            with self.subTest(args):
+                done = self.bare(*args, code=2)
+                self.assertEqual(done.stdout, "")
+                (line,) = done.stderr.splitlines()
+                self.assertEqual(set(json.loads(line)), {"code", "hint", "message", "retryable"})
+
     # --- configuration ---
 
     def test_config_check_names_what_is_wrong(self):
         self.call("config", "--check")
+        outcome = json.loads(self.call("config", "--check", "--json").stdout)
+        self.assertEqual((outcome["valid"], outcome["file"], outcome["errors"]), (True, str(self.house.config_path), 0))
+        refused = self.call("config", "--check", "--json", "-s", "kafka.acks=1", code=2)
+        self.assertEqual((json.loads(refused.stdout)["valid"], self.envelope(refused)["code"]), (False, "invalid_config"))
         for setting, word in (("worker.count=many", "worker.count"), ("worker.cuont=1", "worker.count"),
                               ("kafka.acks=1", "acks"), ("kafka.no.such.property=1", "no.such.property"),
                               ("worker.lease_ms=5", "1000")):
