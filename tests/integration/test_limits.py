@@ -58,16 +58,17 @@ class Limits(unittest.TestCase):
     def place_of_the_humble(self, name, limits):
         """How many of ten urgent jobs run before one of priority 0 that has waited for a second when they come."""
         house = self.house(name, limits=limits, worker={"prefetch_below_ms": 0})
-        house.produce([flow.create("first", model="solo", fake_latency_ms=1500)])
+        house.produce([flow.create("first", model="solo", fake_latency_ms=600000)])
         house.wait_state("first", "running")
         house.produce([flow.create("humble", model="solo", priority=0)])
         queued_at = int(house.wait_state("humble", "queued")["queued_at"])
         urgent = [f"urgent-{n}" for n in range(10)]
-        pt.wait_for(lambda: self.redis_ms() >= queued_at + 1000, 5, "a second has passed")
+        pt.wait_for(lambda: self.redis_ms() >= queued_at + 1000, 20, "a second has passed")
         house.produce([flow.create(job_id, model="solo", priority=9) for job_id in urgent])
         house.wait_count("queued", 11)
-        self.assertEqual(house.state("first"), "running", "over before the urgent ones were there")
-        self.runs(house, ["first", "humble", *urgent])
+        house.cancel("first")
+        house.wait_state("first", "cancelled")
+        self.runs(house, ["humble", *urgent])
         tokens = {job_id: int(house.record(job_id)["token"].split("-")[1]) for job_id in ["humble", *urgent]}  # in their order
         return sum(tokens[job_id] < tokens["humble"] for job_id in urgent)
 
@@ -100,7 +101,7 @@ class Limits(unittest.TestCase):
         (repository / "lazy").mkdir()
         (repository / "lazy/config.json").write_text(json.dumps(
             {"name": "lazy", "backend": "fake", "max_batch_size": 4,
-             "dynamic_batching": {"max_queue_delay_microseconds": 400000}}))
+             "dynamic_batching": {"max_queue_delay_microseconds": 2000000}}))
         house = self.house("lazy", models={"repository": repository})
         house.produce([flow.create("first", model="lazy")])
         house.wait_state("first", "queued")
@@ -108,11 +109,11 @@ class Limits(unittest.TestCase):
         runs = self.runs(house, ["first", "second"])
         waited = runs["first"][0] - int(house.record("first")["queued_at"])
         self.assertEqual(runs["first"][0], runs["second"][0], "not one batch")
-        self.assertGreaterEqual(waited, 399)
+        self.assertGreaterEqual(waited, 1999)
         house.produce([flow.create(f"full{n}", model="lazy") for n in range(4)])
         house.wait_count("completed", 6)
         records = [house.record(f"full{n}") for n in range(4)]
-        self.assertLess(max(int(record["started_at"]) - int(record["queued_at"]) for record in records), 399)
+        self.assertLess(max(int(record["started_at"]) - int(record["queued_at"]) for record in records), 1999)
 
     def test_redis_that_lost_everything_gets_the_limits_again(self):
         house = self.house("lost", limits={"running_per_tenant": 3})
