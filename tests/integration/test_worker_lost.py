@@ -138,7 +138,7 @@ class Hung(Base):
         self.house.produce([flow.create("h4", fake_hang=True)])
         _, pid = self.wait_running("h4")
         self.house.cancel("h4")
-        pt.wait_for(lambda: self.house.record("h4").get("cancel_requested") == "1", 5, "cancel_requested")
+        pt.wait_for(lambda: self.house.record("h4").get("cancel_requested") == "1", 20, "cancel_requested")
         self.assertTrue(flow.alive(pid))
         self.house.wait_state("h4", "cancelled")
         self.assertFalse(flow.alive(pid))
