@@ -24,6 +24,7 @@ export function jobView({params: {id}, signal}) {
     const pill = livePill();
     const events = [];
     let job = null;
+    let spec = null; // the command: it never changes, and is read once
     let refused = false; // there is no stream of its events
 
     const draw = () => {
@@ -33,8 +34,8 @@ export function jobView({params: {id}, signal}) {
         redraw(actions, `${job.state} ${job.cancel_requested}`, () => headActions(job, load));
         redraw(sections.problem, JSON.stringify([job.error, job.cancel_reason, job.state]), () => problem(job));
         drawSummary(sections.summary, job);
-        redraw(sections.data, job.state, () => [inputs(job), outputs(job)]);
-        redraw(sections.more, job.state, () => more(job));
+        redraw(sections.data, `${job.state} ${spec !== null}`, () => [inputs(spec), outputs(job)]);
+        redraw(sections.more, `${job.state} ${spec !== null}`, () => more(job, spec));
     };
     const drawTimeline = () => {
         if (events.length) {
@@ -49,6 +50,8 @@ export function jobView({params: {id}, signal}) {
             job = await getJson(jobPath(id), signal);
             draw();
             if (first) followEvents(id, events, {onNews: () => { drawTimeline(); load(); }, onRefused: () => { refused = true; drawTimeline(); }, isOver: () => isTerminal(job.state)}, signal);
+            spec ??= await specOf(id, signal);
+            draw();
         } catch (error) {
             if (signal.aborted || job) return;
             if (error.status === 404 && performance.now() < patience) setTimeout(load, RETRY_MS);
@@ -64,6 +67,15 @@ export function jobView({params: {id}, signal}) {
     }, signal);
     return h('div', {class: 'view'}, h('a', {class: 'crumb', href: '#/jobs'}, icon('back'), 'Jobs'),
         h('div', {class: 'view-head'}, h('div', {class: 'job-title'}, h('h1', {class: 'mono'}, id), copyButton('Copy the id', () => id), pill.node), actions), body);
+}
+
+async function specOf(id, signal) {
+    try {
+        return await getJson(jobPath(id, '/spec'), signal);
+    } catch (error) {
+        if (error.status === 404) return {}; // cancelled before it came
+        throw error;
+    }
 }
 
 /* Together, what the stream brings at once is drawn once. */
@@ -163,8 +175,8 @@ function progressBar(job) {
     return h('div', {class: 'progress'}, h('progress', {max: 1, value: job.progress, 'aria-label': 'Progress'}), h('span', {class: 'number'}, `${percent} %`), job.progress_message && h('span', null, job.progress_message));
 }
 
-function inputs(job) {
-    const tensors = job.spec?.inputs ?? [];
+function inputs(spec) {
+    const tensors = spec?.inputs ?? [];
     if (!tensors.length) return null;
     return card(tensors.length === 1 ? 'Input' : 'Inputs', ...tensors.map((tensor) => tensorView(tensor)));
 }
@@ -192,8 +204,8 @@ function download(job, tensor) {
     }, {iconName: 'download'});
 }
 
-function more(job) {
-    const parameters = job.spec?.parameters ?? {};
+function more(job, spec) {
+    const parameters = spec?.parameters ?? {};
     return [Object.keys(parameters).length > 0 && card('Parameters', facts(Object.entries(parameters).map(([name, value]) => [name, h('code', null, JSON.stringify(value))]))),
         card('Record', h('details', {class: 'values'}, h('summary', null, 'As JSON'), h('pre', {class: 'json', tabindex: '0'}, recordText(job))))];
 }
