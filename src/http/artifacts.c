@@ -65,10 +65,10 @@ static int answer_file(struct http_request *req, int fd, int64_t size, const cha
 }
 
 int http__artifact_get(struct http_request *req, struct err *err) {
-    const char *token, *name;
+    const char *token = NULL, *name = NULL;
     struct buf tag = {0};
-    int64_t size;
-    int fd;
+    int64_t size = 0;
+    int fd = -1;
     if (!req->http->artifacts)
         return err_set(err, ERR_NOT_FOUND, "artifacts.root is not set here, or this machine does not see it");
     if (run_of(req, &token, &name, err) != 0) return -1;

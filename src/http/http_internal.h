@@ -117,6 +117,7 @@ struct http_response {
     struct http_stream *stream; /* an answer without an end of its own */
     struct http_param headers[HTTP_HEADERS_MAX];
     size_t header_count;
+    bool close; /* nothing more is read from this connection */
 };
 void http__header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void http__json(struct http_request *req, int status); /* what is in res.body */

@@ -63,7 +63,7 @@ static int find_existing(struct http_request *req, struct job_record *ret, struc
  */
 
 static int answer_record(struct http_request *req, struct err *err) {
-    struct job_record rec;
+    struct job_record rec = {0};
     if (find_existing(req, &rec, err) != 0 || http__put_record(req, &rec, err) != 0) return -1;
     http__json(req, 200);
     if (req->wait_ms > 0) http__header(req, "Preference-Applied", "wait=%lld", (long long)req->wait_ms / 1000);
@@ -71,7 +71,7 @@ static int answer_record(struct http_request *req, struct err *err) {
 }
 
 int http__job_get(struct http_request *req, struct err *err) {
-    struct job_record rec;
+    struct job_record rec = {0};
     req->wait_ms = http__prefer_wait_ms(req);
     if (req->wait_ms == 0) return answer_record(req, err);
     if (find(req, &rec, err) != 0) return -1;
@@ -83,7 +83,7 @@ int http__job_get(struct http_request *req, struct err *err) {
 /* /jobs/{job_id}/result, spec or error: the last part of the path names the document. */
 int http__job_doc(struct http_request *req, struct err *err) {
     const char *what = req->uri.segments[2], *doc = NULL;
-    struct job_record rec;
+    struct job_record rec = {0};
     size_t len = 0;
     if (find_existing(req, &rec, err) != 0 || store_job_doc(req->st, what, rec.job_id, &req->arena, &doc, &len, err))
         return -1;
@@ -121,7 +121,7 @@ static int send_cancel(struct http_request *req, struct err *err) {
 }
 
 int http__job_cancel(struct http_request *req, struct err *err) {
-    struct job_record rec;
+    struct job_record rec = {0};
     if (find(req, &rec, err) != 0) return -1;
     if (rec.state == JOB_STATE_CANCELLED) return answer_record(req, err);
     if (job_state_is_terminal(rec.state))

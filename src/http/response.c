@@ -104,6 +104,7 @@ enum MHD_Result http__send(struct http_request *req) {
         MHD_add_response_header(mhd, res->headers[i].name, res->headers[i].value);
         cacheable |= strcmp(res->headers[i].name, "Cache-Control") == 0;
     }
+    if (res->close) MHD_add_response_header(mhd, "Connection", "close");
     if (!cacheable) MHD_add_response_header(mhd, "Cache-Control", "no-store");
     enum MHD_Result rc = MHD_queue_response(req->mhd, (unsigned)res->status, mhd);
     MHD_destroy_response(mhd);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,13 +77,30 @@ static void put_allow(struct http_request *req, unsigned allowed) {
                  allowed & HTTP_POST ? "POST, " : "", allowed & HTTP_DELETE ? "DELETE, " : "");
 }
 
-/* Two ways of saying how long a body is are how requests are smuggled past a proxy: there must be one. */
+struct framing {
+    int lengths, encodings;
+};
+
+static enum MHD_Result count_framing(void *self, enum MHD_ValueKind kind, const char *name, const char *value) {
+    struct framing *framing = self;
+    framing->lengths += strcasecmp(name, "Content-Length") == 0;
+    framing->encodings += strcasecmp(name, "Transfer-Encoding") == 0;
+    return MHD_YES;
+}
+
+/* Two ways of saying how long a body is are how requests are smuggled past a proxy: there must be one, and it must be
+ * one that libmicrohttpd and every proxy read alike. */
 static int check_framing(const struct http_request *req, struct err *err) {
     const char *length = http__request_header(req, "Content-Length");
-    if (length && http__request_header(req, "Transfer-Encoding"))
-        return err_set(err, ERR_INVALID_MEMBER, "both Content-Length and Transfer-Encoding");
+    const char *encoding = http__request_header(req, "Transfer-Encoding");
+    struct framing framing = {0};
+    MHD_get_connection_values(req->mhd, MHD_HEADER_KIND, count_framing, &framing);
+    if (framing.lengths + framing.encodings > 1)
+        return err_set(err, ERR_INVALID_MEMBER, "Content-Length or Transfer-Encoding: one of them, once");
     if (length && (strspn(length, "0123456789") != strlen(length) || strlen(length) > 18))
         return err_set(err, ERR_INVALID_MEMBER, "Content-Length is no number");
+    if (encoding && strcasecmp(encoding, "chunked") != 0)
+        return err_set(err, ERR_INVALID_MEMBER, "Transfer-Encoding can be chunked, and nothing else");
     return 0;
 }
 
@@ -131,7 +149,7 @@ static int judge(struct http_request *req, const char *method_name, struct err *
     struct http *http = req->http;
     unsigned allowed = 0;
     int method = method_of(method_name);
-    if (check_framing(req, err) != 0 || http__uri_parse(req->raw_uri, &req->arena, &req->uri, err) != 0) return -1;
+    if (http__uri_parse(req->raw_uri, &req->arena, &req->uri, err) != 0) return -1;
     if (method == 0) return answer_options(req, err);
     req->method = (enum http_method)(method < 0 ? 0 : method);
     const struct http_route *route = http__route_find(req->method, &req->uri, req->params, &allowed, err);
@@ -165,7 +183,9 @@ static enum MHD_Result begin(struct http_request *req, const char *method) {
     const char *length = http__request_header(req, "Content-Length");
     struct err err;
     http__conn_stage(req->conn, HTTP_STAGE_BODY);
-    int verdict = judge(req, method, &err);
+    int verdict = check_framing(req, &err);
+    req->res.close = verdict != 0; /* where its body ends, and the next request begins, is anybody's guess */
+    if (verdict == 0) verdict = judge(req, method, &err);
     if (verdict > 0) {
         if (req->route->flags & HTTP_STREAMED) http__conn_allow(req->conn, INT64_MAX); /* but not silence */
         atomic_store(&req->phase, HTTP_RECEIVING);
@@ -173,7 +193,8 @@ static enum MHD_Result begin(struct http_request *req, const char *method) {
     }
     if (verdict < 0) http__fail(req, &err);
     atomic_store(&req->phase, HTTP_REFUSED);
-    if (has_body(req) && (!length || strtoll(length, NULL, 10) <= (long long)DISCARD_MAX_BYTES)) return MHD_YES;
+    if (!req->res.close && has_body(req) && (!length || strtoll(length, NULL, 10) <= (long long)DISCARD_MAX_BYTES))
+        return MHD_YES;
     return send_answer(req);
 }
 

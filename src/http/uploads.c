@@ -18,14 +18,18 @@ struct upload {
     struct sha256 *sha;
 };
 
-static int begin(struct http_request *req, struct err *err) {
-    if (!req->http->inputs)
-        return err_set(err, ERR_NOT_FOUND, "artifacts.input_root is not set here, or this machine does not see it");
+/* The request's upload, begun if it is not there yet; NULL with *err. */
+static struct upload *upload_of(struct http_request *req, struct err *err) {
+    if (req->own) return req->own;
+    if (!req->http->inputs) {
+        err_set(err, ERR_NOT_FOUND, "artifacts.input_root is not set here, or this machine does not see it");
+        return NULL;
+    }
     struct upload *up = arena_alloc(&req->arena, sizeof *up);
-    if (uuid_v7(up->id, err) != 0 || artifact_upload_begin(req->http->inputs, up->id, &up->fd, err) != 0) return -1;
+    if (uuid_v7(up->id, err) != 0 || artifact_upload_begin(req->http->inputs, up->id, &up->fd, err) != 0) return NULL;
     up->sha = sha256_new();
     req->own = up;
-    return 0;
+    return up;
 }
 
 static int write_all(int fd, const char *bytes, size_t len, struct err *err) {
@@ -40,8 +44,8 @@ static int write_all(int fd, const char *bytes, size_t len, struct err *err) {
 }
 
 int http__upload_body(struct http_request *req, const char *bytes, size_t len, struct err *err) {
-    if (!req->own && begin(req, err) != 0) return -1;
-    struct upload *up = req->own;
+    struct upload *up = upload_of(req, err);
+    if (!up) return -1;
     up->bytes += (int64_t)len;
     if (up->bytes > req->http->cfg.max_upload_bytes)
         return err_set(err, ERR_TOO_LARGE, "the upload has more than %" PRId64 " bytes",
@@ -54,8 +58,8 @@ int http__upload_done(struct http_request *req, struct err *err) {
     unsigned char sum[SHA256_BYTES];
     char hex[SHA256_HEX_SIZE];
     const char *uri;
-    if (!req->own && begin(req, err) != 0) return -1; /* an empty body */
-    struct upload *up = req->own;
+    struct upload *up = upload_of(req, err); /* an empty body has not begun one */
+    if (!up) return -1;
     int fd = up->fd;
     up->fd = -1;
     if (artifact_upload_end(req->http->inputs, up->id, fd, &req->arena, &uri, err) != 0) return -1;

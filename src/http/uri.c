@@ -33,7 +33,7 @@ static int decode(const char *s, size_t len, bool plus_is_space, struct arena *a
 }
 
 static int add_segment(const char *s, size_t len, struct arena *arena, struct http_uri *ret, struct err *err) {
-    const char *segment;
+    const char *segment = NULL;
     if (ret->segment_count == HTTP_SEGMENTS_MAX)
         return err_set(err, ERR_NOT_FOUND, "the path has more than %d parts", HTTP_SEGMENTS_MAX);
     if (decode(s, len, false, arena, &segment, err) != 0) return -1;
