@@ -70,6 +70,7 @@ struct bus_consumer_ops {
     int (*poll)(struct bus_consumer *con, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err);
     int (*commit)(struct bus_consumer *con, const struct bus_position *positions, size_t count, struct err *err);
     int (*pause)(struct bus_consumer *con, const char *topic, bool paused, struct err *err);
+    void (*ask_again)(struct bus_consumer *con); /* [optional] */
     void (*free)(struct bus_consumer *con);
 };
 struct bus_consumer {
@@ -84,6 +85,8 @@ int bus_poll(struct bus_consumer *con, size_t max, int timeout_ms, struct bus_ba
 int bus_commit(struct bus_consumer *con, const struct bus_position *positions, size_t count, struct err *err) MUSTCHECK;
 /* Pauses or resumes every partition of `topic` that is or will be assigned; membership in the group goes on. */
 int bus_pause(struct bus_consumer *con, const char *topic, bool paused, struct err *err) MUSTCHECK;
+/* For a member of a group: its next poll asks `assigned` again where to read what it holds, and goes on from there. */
+void bus_ask_again(struct bus_consumer *con);
 /* Leaves the group; safe on NULL. A member that still waits for its first assignment after a second leaves later, by a
  * thread of its own, as soon as it has got one: librdkafka 2.0 cannot destroy it before. */
 void bus_consumer_free(struct bus_consumer *con);

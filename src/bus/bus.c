@@ -21,6 +21,8 @@ int bus_pause(struct bus_consumer *con, const char *topic, bool paused, struct e
     return con->ops->pause(con, topic, paused, err);
 }
 
+void bus_ask_again(struct bus_consumer *con) { con->ops->ask_again(con); }
+
 void bus_consumer_free(struct bus_consumer *con) {
     if (con) con->ops->free(con);
 }

@@ -24,6 +24,7 @@
 #define DISCARD_MAX         256 /* messages a call while leaving */
 #define DISCARD_MS          10
 #define FIRST_ASSIGNMENT_MS 1000
+#define SEEK_MS             5000 /* up to librdkafka 2.0 a thousandth of it; a seek that takes longer is made again */
 
 struct group_consumer {
     struct bus_consumer base;
@@ -32,6 +33,7 @@ struct group_consumer {
     rd_kafka_topic_partition_list_t *pending; /* assigned by the group, not yet by us; NULL: nothing */
     char **paused_topics;
     size_t paused_count;
+    bool astray;    /* the positions of what is assigned are to be asked for again */
     bool announced; /* an assignment, be it empty, was announced to us at least once */
     bool closing;   /* nothing is read and the user is not asked any more */
 };
@@ -107,9 +109,8 @@ static int set_paused(struct group_consumer *con, const rd_kafka_topic_partition
     return bus__client_fail(&con->inbox.client, code, err, "%s partitions", paused ? "pausing" : "resuming");
 }
 
-/* Asks the user of the consumer where to start reading; writes it into the pending list. */
-static int decide_offsets(struct group_consumer *con, struct err *err) {
-    rd_kafka_topic_partition_list_t *list = con->pending;
+/* Asks the user of the consumer where to start reading; writes it into the list. */
+static int decide_offsets(struct group_consumer *con, rd_kafka_topic_partition_list_t *list, struct err *err) {
     size_t count = (size_t)list->cnt;
     int64_t *low = mem_calloc(count, sizeof *low), *high = mem_calloc(count, sizeof *high);
     struct bus_position *positions = positions_of(list);
@@ -130,12 +131,36 @@ out:
     return rc;
 }
 
+static void poll_nothing(struct group_consumer *con) {
+    rd_kafka_message_t *none;
+    rd_kafka_consume_batch_queue(con->inbox.queue, 0, &none, 0); /* counts as polling, takes nothing */
+}
+
+/* Moves what is assigned to where the user wants to read on. What librdkafka has fetched from elsewhere it drops, once
+ * each seek is known to be done; until then nothing is read. */
+static int set_right(struct group_consumer *con, struct err *err) {
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_resp_err_t code = rd_kafka_assignment(con->inbox.client.rk, &list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return bus__client_fail(&con->inbox.client, code, err, "assignment");
+    int rc = list->cnt > 0 ? decide_offsets(con, list, err) : 0;
+    if (rc == 0 && list->cnt > 0) {
+        rd_kafka_error_t *error = rd_kafka_seek_partitions(con->inbox.client.rk, list, SEEK_MS);
+        code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+        rd_kafka_error_destroy(error);
+        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) code = list->elems[i].err;
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) rc = bus__client_fail(&con->inbox.client, code, err, "seek");
+    }
+    if (rc != 0) poll_nothing(con);
+    con->astray = rc != 0;
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
 static int settle_pending(struct group_consumer *con, struct err *err) {
     rd_kafka_topic_partition_list_t *list = con->pending;
     if (!list) return 0;
-    if (list->cnt > 0 && decide_offsets(con, err) != 0) {
-        rd_kafka_message_t *none;
-        rd_kafka_consume_batch_queue(con->inbox.queue, 0, &none, 0); /* counts as polling, takes nothing */
+    if (list->cnt > 0 && decide_offsets(con, list, err) != 0) {
+        poll_nothing(con);
         return -1;
     }
     con->pending = NULL;
@@ -158,7 +183,7 @@ static int group_poll(struct bus_consumer *base, size_t max, int timeout_ms, str
     struct group_consumer *con = (struct group_consumer *)base;
     int64_t deadline_ms = clock_mono_ms(&clock_system) + timeout_ms;
     for (;;) {
-        if (settle_pending(con, err) != 0) return -1;
+        if (settle_pending(con, err) != 0 || (con->astray && set_right(con, err) != 0)) return -1;
         int64_t left_ms = deadline_ms - clock_mono_ms(&clock_system);
         if (bus__inbox_poll(&con->inbox, max, left_ms > 0 ? (int)left_ms : 0, on_event, con, ret, err) != 0) return -1;
         if (ret->count > 0 || left_ms <= 0) return 0;
@@ -201,6 +226,8 @@ static int group_pause(struct bus_consumer *base, const char *topic, bool paused
     rd_kafka_topic_partition_list_destroy(list);
     return rc;
 }
+
+static void group_ask_again(struct bus_consumer *base) { ((struct group_consumer *)base)->astray = true; }
 
 static ssize_t discard_messages(struct group_consumer *con, int timeout_ms) {
     rd_kafka_message_t *unread[DISCARD_MAX];
@@ -267,7 +294,7 @@ static void group_free(struct bus_consumer *base) {
 }
 
 static const struct bus_consumer_ops group_ops = {
-    .poll = group_poll, .commit = group_commit, .pause = group_pause, .free = group_free};
+    .poll = group_poll, .commit = group_commit, .pause = group_pause, .ask_again = group_ask_again, .free = group_free};
 
 static int subscribe(struct group_consumer *con, const char *const *topics, size_t count, struct err *err) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);

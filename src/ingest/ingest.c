@@ -5,8 +5,9 @@
  * committed offset but the offset in the store, which ingest.lua advances in the same step in which the jobs are
  * written. On assignment we seek to it. A member that lost a partition and still stores its last batch does no harm:
  * the script knows those offsets already, whoever was first. Kafka's own commit follows later and only feeds lag
- * metrics. What breaks if changed: a seek to the committed offset skips commands after a Redis that lost its last
- * second; moving on past a batch that failed loses it. */
+ * metrics. A Redis that was restarted may lack its end; the first call after that is fenced, and then we seek again.
+ * What breaks if changed: a seek to the committed offset, or none at all, skips commands after a Redis that lost its
+ * last second; moving on past a batch that failed loses it. */
 #include "penstock/ingest.h"
 
 #include <inttypes.h>
@@ -258,6 +259,13 @@ static int keep_pressure(struct ingest *ing, struct err *err) {
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
+/* The store was restarted and may have forgotten commands that were read before: storing those in hand would move its
+ * offset over them. It says where it is. */
+static void go_back(struct ingest *ing) {
+    drop_batch(ing);
+    bus_ask_again(ing->consumer);
+}
+
 int ingest_step(void *self, struct err *err) {
     struct ingest *ing = self;
     if (ing->item_count == 0 && (keep_pressure(ing, err) != 0 || take_batch(ing, err) != 0)) return -1;
@@ -265,7 +273,10 @@ int ingest_step(void *self, struct err *err) {
         drop_batch(ing);
         return 0;
     }
-    if (store_batch(ing, err) != 0) return -1;
+    if (store_batch(ing, err) != 0) {
+        if (err->code == ERR_STORE_FENCED) go_back(ing);
+        return -1;
+    }
     commit_batch(ing);
     int done = (int)ing->item_count;
     drop_batch(ing);

@@ -83,6 +83,8 @@ out:
 int store_ingest_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret, struct err *err) {
     struct store__args args;
     redisReply *reply = NULL;
+    /* Attached before it is read: should Redis lose this offset afterwards, the next script is fenced. */
+    if (!st->attached && store_attach(st, err) != 0) return -1;
     store__args_init(&args);
     store__args_str(&args, "HGET");
     store__args_key(&args, st, "ingest");

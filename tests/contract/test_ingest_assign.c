@@ -95,6 +95,58 @@ static void test_ingest_refuses_a_log_that_ends_before_what_was_read(void **stat
     ingest_free(ing);
 }
 
+/* A consumer of one partition with three creates, a message at a time. */
+struct one_by_one {
+    struct bus_consumer base; /* first: the vtable's self */
+    const struct bus_assign_ops *assign;
+    struct bus_position pos;
+    bool knows; /* where to read */
+    struct bus_msg msg;
+};
+
+static const char *const creates[] = {"{\"type\":\"create\",\"job_id\":\"a\",\"model\":\"m\"}",
+                                      "{\"type\":\"create\",\"job_id\":\"b\",\"model\":\"m\"}",
+                                      "{\"type\":\"create\",\"job_id\":\"c\",\"model\":\"m\"}"};
+
+static void keep_message(struct bus_batch *batch) {}
+
+static int one_poll(struct bus_consumer *base, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err) {
+    struct one_by_one *con = (struct one_by_one *)base;
+    int64_t low = 0, high = 3;
+    if (!con->knows && con->assign->assigned(con->assign->self, &con->pos, &low, &high, 1, err) != 0) return -1;
+    con->knows = true;
+    *ret = (struct bus_batch){.release = keep_message};
+    if (con->pos.offset == high) return 0;
+    const char *value = creates[con->pos.offset];
+    con->msg =
+        (struct bus_msg){.topic = FX_TOPIC, .offset = con->pos.offset++, .value = value, .value_len = strlen(value)};
+    ret->msgs = &con->msg;
+    ret->count = 1;
+    return 0;
+}
+
+static int one_commit(struct bus_consumer *base, const struct bus_position *positions, size_t count, struct err *err) {
+    return 0;
+}
+
+static void one_ask_again(struct bus_consumer *base) { ((struct one_by_one *)base)->knows = false; }
+
+static void test_regression_2_ingest_reads_again_what_a_redis_that_was_emptied_has_forgotten(void **state) {
+    static const struct bus_consumer_ops ops = {.poll = one_poll, .commit = one_commit, .ask_again = one_ask_again};
+    struct fx *fx = *state;
+    struct ingest *ing = new_ingest(fx, false);
+    struct one_by_one con = {.base = {&ops}, .assign = ingest_assign_ops(ing), .pos = {FX_TOPIC, 0, 0}};
+    ingest_use_consumer(ing, &con.base);
+    for (int i = 0; i < 2; i++) assert_int_equal(ingest_step(ing, &fx->err), 1);
+    assert_int_equal(fx_state(fx, "b"), JOB_STATE_QUEUED);
+    fx_redis(fx, "FLUSHALL");
+    assert_int_equal(ingest_step(ing, &fx->err), -1);
+    assert_int_equal(fx->err.code, ERR_STORE_FENCED);
+    for (int i = 0; i < 3; i++) assert_int_equal(ingest_step(ing, &fx->err), 1);
+    for (const char *id = "a\0b\0c\0"; *id; id += 2) assert_int_equal(fx_state(fx, id), JOB_STATE_QUEUED);
+    ingest_free(ing);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         FX_TEST(test_ingest_starts_at_the_first_command_when_it_never_read_any),
@@ -102,6 +154,7 @@ int main(void) {
         FX_TEST(test_ingest_refuses_to_pass_over_lost_commands_and_names_their_offsets),
         FX_TEST(test_ingest_told_to_goes_on_after_lost_commands_and_leaves_an_event_of_it),
         FX_TEST(test_ingest_refuses_a_log_that_ends_before_what_was_read),
+        FX_TEST(test_regression_2_ingest_reads_again_what_a_redis_that_was_emptied_has_forgotten),
     };
     return cmocka_run_group_tests(tests, fx_group_setup, fx_group_teardown);
 }

@@ -23,7 +23,7 @@ const struct bus_topic bus_cases_topics[] = {
     {"pause", 2, 1, NULL, NULL},  {"from-0", 3, 1, NULL, NULL},     {"from-end", 2, 1, NULL, NULL},
     {"murmur", 7, 1, NULL, NULL}, {"lone", 1, 1, NULL, NULL},       {"commit", 1, 1, NULL, NULL},
     {"batch", 1, 1, NULL, NULL},  {"large", 1, 1, NULL, "2097152"}, {"cut", 1, 1, NULL, NULL},
-    {"away", 1, 1, NULL, NULL},   {"keep", 1, 1, NULL, NULL},
+    {"away", 1, 1, NULL, NULL},   {"keep", 1, 1, NULL, NULL},       {"again", 1, 1, NULL, NULL},
 };
 const size_t bus_cases_topic_count = sizeof bus_cases_topics / sizeof *bus_cases_topics;
 
@@ -391,6 +391,36 @@ static void test_member_that_never_polled_leaves_without_hanging(void **state) {
     bus_consumer_free(con_a);
 }
 
+static int64_t take_one(struct bus_consumer *con) {
+    int64_t deadline_ms = test_mono_ms() + DEADLINE_MS;
+    struct bus_batch batch = {0};
+    struct err err;
+    while (batch.count == 0) {
+        if (bus_poll(con, 1, POLL_MS, &batch, &err) != 0) assert_int_equal(err.class, ERR_CLASS_RETRY);
+        assert_true(test_mono_ms() < deadline_ms);
+        if (batch.count == 0) bus_batch_release(&batch);
+    }
+    int64_t offset = batch.msgs[0].offset;
+    bus_batch_release(&batch);
+    return offset;
+}
+
+/* What librdkafka has fetched beyond that place is not given out. */
+static void test_member_asks_again_and_goes_on_where_it_is_told(void **state) {
+    bus_cases_produce("again", 0, "x", 8);
+    struct bus_cases_group group = {.start = 0};
+    struct bus_consumer *con = bus_cases_join(&group, "again-group", "again");
+    bus_ask_again(con); /* before anything is assigned */
+    for (int64_t offset = 0; offset < 4; offset++) assert_int_equal(take_one(con), offset);
+    int asked = group.asked;
+    group.start = 2;
+    group.failures = 1; /* the store is away at first */
+    bus_ask_again(con);
+    for (int64_t offset = 2; offset < 8; offset++) assert_int_equal(take_one(con), offset);
+    assert_true(group.asked >= asked + 2);
+    bus_consumer_free(con);
+}
+
 static void test_paused_topic_brings_nothing_until_it_is_resumed(void **state) {
     struct bus_cases_group group = {.start = BUS_OFFSET_BEGINNING};
     struct bus_consumer *con = bus_cases_join(&group, "pause-group", "pause");
@@ -595,6 +625,7 @@ static const struct CMUnitTest shared[] = {
     cmocka_unit_test(test_member_that_leaves_with_a_pending_assignment_does_not_hang),
     cmocka_unit_test(test_member_that_never_polled_leaves_without_hanging),
     cmocka_unit_test(test_two_members_share_the_partitions_and_the_survivor_inherits),
+    cmocka_unit_test(test_member_asks_again_and_goes_on_where_it_is_told),
     cmocka_unit_test(test_paused_topic_brings_nothing_until_it_is_resumed),
     cmocka_unit_test(test_lone_message_ends_the_wait),
     cmocka_unit_test(test_batch_is_never_larger_than_asked_for),

@@ -171,6 +171,11 @@ static int consumer_pause(struct bus_consumer *con, const char *topic, bool paus
     return 0;
 }
 
+static void consumer_ask_again(struct bus_consumer *con) {
+    struct sim_bus_member *member = (struct sim_bus_member *)con;
+    member->generation = member->bus->group_generation - 1;
+}
+
 static void consumer_free(struct bus_consumer *con) {
     struct sim_bus_member *member = (struct sim_bus_member *)con, **at = &member->bus->members;
     BUG_ON(member->batches); /* the contract: their bytes are the consumer's */
@@ -180,7 +185,8 @@ static void consumer_free(struct bus_consumer *con) {
     free(member);
 }
 
-static const struct bus_consumer_ops consumer_ops = {consumer_poll, consumer_commit, consumer_pause, consumer_free};
+static const struct bus_consumer_ops consumer_ops = {consumer_poll, consumer_commit, consumer_pause, consumer_ask_again,
+                                                     consumer_free};
 
 struct bus_consumer *sim_bus_consumer(struct sim_bus *bus, const struct bus_assign_ops *assign) {
     struct sim_bus_member *member = mem_calloc(1, sizeof *member);
