@@ -12,10 +12,11 @@
 #include <sys/stat.h>
 
 #include "cli_jobs.h"
+#include "penstock/onnx_backend.h"
 #include "penstock/onnx_report.h"
 #include "penstock/registry.h"
 
-enum { OPT_DATA = CLI_OPT_OWN, OPT_RTOL, OPT_ATOL, OPT_BATCH, OPT_DEVICE, OPT_THREADS };
+enum { OPT_DATA = CLI_OPT_OWN, OPT_RTOL, OPT_ATOL, OPT_BATCH, OPT_DEVICE, OPT_THREADS, OPT_PLAIN };
 
 static const struct cli_option options[] = {
     {"data", OPT_DATA, "DIR", CLI_FOLDERS,
@@ -26,6 +27,7 @@ static const struct cli_option options[] = {
     {"batch", OPT_BATCH, "N", NULL, "what an input's free dimensions are taken for when memory is planned (default 1)"},
     {"device", OPT_DEVICE, "DEVICE", "cpu|cuda", "where to run: cpu (default), or cuda, which needs the plug-in"},
     {"threads", OPT_THREADS, "N", NULL, "of one run (default 1)"},
+    {"plain", OPT_PLAIN, NULL, NULL, "node by node as the file has them, on the reference kernels, by one thread"},
     {0},
 };
 
@@ -37,6 +39,7 @@ struct check {
     const char *file, *data;
     double rtol, atol;
     int64_t batch, threads;
+    bool plain;
     struct onnx_model *model;
     struct onnx_session *ses;
     struct buf json; /* what is printed at the end with --json */
@@ -285,7 +288,9 @@ static int check_all(struct check *check, struct err *err) {
     tell_ios(check, "inputs", ios, count);
     ios = onnx_model_outputs(check->model, &count);
     tell_ios(check, "outputs", ios, count);
-    if (onnx_session_new(check->model, (int)check->threads, &check->ses, err) != 0 || tell_memory(check, err) != 0)
+    const struct onnx_session_options how = {.threads = (int)check->threads, .plain = check->plain};
+    if (onnx_backend_session(onnx_backend_cpu(), check->model, &how, &check->ses, err) != 0 ||
+        tell_memory(check, err) != 0)
         return -1;
     return check->data ? run_sets(check, err) : 0;
 }
@@ -348,6 +353,9 @@ static int check_model_main(struct cli_context *ctx, int argc, char **argv) {
             break;
         case OPT_DEVICE:
             device = optarg;
+            break;
+        case OPT_PLAIN:
+            check.plain = true;
             break;
         case OPT_THREADS:
             bad = cli__parse_int(ctx, "--threads", optarg, 1, 1024, &check.threads);

@@ -259,7 +259,7 @@ static bool run_case(struct ort *ort, struct onnx_model *model, const char *path
 
 int main(int argc, char **argv) {
     static const int64_t batches[] = {1, 8};
-    int rounds = argc > 2 ? atoi(argv[2]) : 0;
+    int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0;
     struct ort ort = {0};
     bool same = true;
     if (argc < 4 || rounds < 1 || rounds > MAX_ROUNDS) die("usage", "bench_onnx ORT_LIBRARY ROUNDS MODEL.onnx...");

@@ -32,6 +32,13 @@ class CheckModel(unittest.TestCase):
         memory = found["memory"]
         self.assertLess(memory["planned_bytes"], memory["value_bytes"] + memory["scratch_bytes"])
 
+    def test_plain_run_takes_more_steps_and_gives_the_same(self):
+        folder = NODES / "test_conv_with_strides_padding"
+        self.assertIn("gives what it should", self.check(folder, "--data", folder, "--plain").stdout)
+        digits = pt.SOURCE_DIR / "models/digits/1"
+        steps = [json.loads(self.check(digits, "--json", *how).stdout)["memory"]["steps"] for how in ((), ("--plain",))]
+        self.assertLess(steps[0], steps[1])
+
     def test_data_within_tolerance_pass_and_others_do_not(self):
         folder = NODES / "test_conv_with_strides_padding"
         self.assertIn("gives what it should", self.check(folder, "--data", folder).stdout)
