@@ -18,10 +18,15 @@ struct onnx_backend;
 const struct onnx_backend *onnx_backend_cpu(void);
 const struct onnx_backend *onnx_backend_cuda(void); /* in the plug-in libpenstock_onnx_cuda alone */
 
+/* How products of FP32 matrices and convolutions are computed on a GPU; sums and what lies in memory stay FP32. The CPU
+ * ignores it. */
+enum onnx_precision { ONNX_PRECISION_FLOAT32, ONNX_PRECISION_TF32, ONNX_PRECISION_FLOAT16 };
+
 struct onnx_session_options {
     int threads; /* that share out the work of a node */
     bool plain;  /* node by node as the file has them, on the reference kernels: what all else is held against */
     int device;  /* ordinal of the GPU; the CPU ignores it */
+    enum onnx_precision precision;
 };
 
 /* Writes a short description of the device. ERR_NO_DEVICE, ERR_DRIVER_UNFIT, ERR_DEVICE_LOST. */

@@ -343,6 +343,7 @@ static int run_pass(struct run *run, struct err *err) {
     struct executor_model *model = run->model;
     const struct onnx_control control = {.ctx = run, .should_stop = pass_should_stop, .progress = pass_progress};
     if (prepare_pass(run, err) != 0) {
+        if (err->code == ERR_DEVICE_LOST) return -1;
         enum err_code code =
             err->code == ERR_OUT_OF_MEMORY ? ERR_OUT_OF_MEMORY : ERR_INVALID_INPUT; /* the shapes' fault */
         for (size_t i = 0; i < run->pass_count; i++) fail_job(run, model->pass[i], code, err->msg);
@@ -382,6 +383,15 @@ static void collect_pass(struct run *run, size_t first, bool alone) {
     }
 }
 
+/* What is wrong with the device is nobody's fault, and nothing runs on it any more. */
+static void fail_pass_sticky(struct run *run, const struct err *why) {
+    for (size_t i = 0; i < run->job_count; i++) {
+        if (run->model->slots[i].over) continue;
+        fail_job(run, i, why->code, why->msg);
+        run->jobs[i].error.sticky = true;
+    }
+}
+
 /* `alone` after a pass of several failed: then a failure is that one job's own. */
 static void run_all(struct run *run, bool alone) {
     struct err why;
@@ -389,7 +399,9 @@ static void run_all(struct run *run, bool alone) {
         if (run->model->slots[i].over) continue;
         collect_pass(run, i, alone);
         if (run_pass(run, &why) == 0) continue;
-        if (run->pass_count == 1) {
+        if (why.code == ERR_DEVICE_LOST) {
+            fail_pass_sticky(run, &why);
+        } else if (run->pass_count == 1) {
             fail_job(run, i, why.code, why.msg);
         } else {
             run_all(run, true);

@@ -275,6 +275,10 @@ void onnx__shape_set(struct tensor *out, enum datatype datatype, int rank, const
 bool onnx__shape_fits(const struct tensor *tensor, size_t *ret_bytes);
 bool onnx__shape_broadcast(const struct tensor *a, const struct tensor *b, int *ret_rank, int64_t *ret_shape);
 int64_t onnx__shape_product(const struct tensor *tensor, int from, int to); /* of dims [from, to) */
+/* Input `index` as it lies over input 0: until opset 6 its dimensions may begin at `axis` instead of ending at the
+ * last.
+ */
+struct tensor onnx__broadcast_operand(const struct onnx__step *step, size_t index); /* cpu/broadcast.c */
 const char *onnx__shape_text(const int64_t *shape, int rank, char *text, size_t size);
 static inline int64_t onnx__count(const struct tensor *tensor) { return onnx__shape_product(tensor, 0, tensor->rank); }
 

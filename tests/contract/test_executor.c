@@ -1,5 +1,5 @@
-/* What every executor owes its worker, as the same cases on "fake" and "onnx-cpu", through the public ABI alone; then
- * what each of the two promises of its own. */
+/* What every executor owes its worker, as the same cases on "fake", "onnx-cpu" and "onnx-cuda" (cuda_cases.h says on
+ * what device), through the public ABI alone; then what each promises of its own. */
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "cuda_cases.h"
 #include "onnx_cases.h"
 #include "penstock/registry.h"
 #include "penstock/wire.h"
@@ -30,6 +31,7 @@ struct subject {
 };
 static const struct subject fake = {"fake", {"echo", "1", "/nonexistent", MAX_JOBS}};
 static const struct subject onnx_cpu = {"onnx-cpu", {"digits", "1", CPU_MODEL, MAX_JOBS}};
+static const struct subject onnx_cuda = {"onnx-cuda", {"digits", "1", CPU_MODEL, MAX_JOBS}};
 
 struct loaded {
     const struct executor_ops *ops;
@@ -37,11 +39,17 @@ struct loaded {
     struct executor_model *model;
 };
 
+static const char *executor_of(void **state) { return ((const struct subject *)*state)->executor; }
+
 static struct loaded open_executor(const char *name) {
     struct loaded at = {0};
     struct err err;
     struct executor_error why;
-    if (registry_executor_find(name, NULL, &at.ops, &err) != 0) fail_msg("%s", err.msg);
+    if (strcmp(name, "onnx-cuda") == 0) {
+        if (!(at.ops = cuda_case_ops())) skip();
+    } else if (registry_executor_find(name, NULL, &at.ops, &err) != 0) {
+        fail_msg("%s", err.msg);
+    }
     if (at.ops->open(&(struct executor_options){.threads = 1}, &at.ex, &why) != 0) fail_msg("%s", why.message);
     return at;
 }
@@ -357,10 +365,10 @@ static void test_fake_hang_ignores_should_stop(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
 }
 
-/* --- onnx-cpu ---------------------------------------------------------------------------------------------------- */
+/* --- onnx ---------------------------------------------------------------------------------------------------- */
 
 static void test_onnx_describes_the_model(void **state) {
-    struct loaded at = load(&onnx_cpu);
+    struct loaded at = load(*state);
     const struct executor_model_info *info = at.ops->describe(at.model);
     assert_int_equal(info->input_count, 1);
     assert_string_equal(info->inputs[0].name, "image");
@@ -375,7 +383,7 @@ static void test_onnx_describes_the_model(void **state) {
 }
 
 static void test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours(void **state) {
-    struct loaded at = load(&onnx_cpu);
+    struct loaded at = load(*state);
     struct batch *batch = batch_new(10, NULL, 0);
     struct tensor two[2] = {batch->inputs[0], batch->inputs[0]}, twice[2] = {batch->inputs[0], batch->inputs[0]};
     batch->inputs[1].shape[3] = 9;
@@ -407,7 +415,7 @@ static void test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours(voi
 
 /* Jobs of 3, 1 and 31 rows: 35 do not fit one pass of 32. Each row must come back to its own job. */
 static void test_onnx_jobs_of_several_rows_share_passes_and_get_their_own_rows_back(void **state) {
-    struct loaded at = load(&onnx_cpu);
+    struct loaded at = load(*state);
     struct batch *many = batch_new(MAX_JOBS, NULL, 0), *one = batch_new(MAX_JOBS, NULL, 0);
     static const int64_t rows[] = {3, 1, 31};
     for (size_t i = 0; i < 3; i++) {
@@ -415,7 +423,7 @@ static void test_onnx_jobs_of_several_rows_share_passes_and_get_their_own_rows_b
         many->inputs[i].data = one->pixels[0]; /* rows 0 .. of the same images for each */
         many->inputs[i].size_bytes = (size_t)rows[i] * sizeof one->pixels[0];
     }
-    struct loaded other = load(&onnx_cpu);
+    struct loaded other = load(*state);
     run_ok(&other, one, MAX_JOBS);
     run_ok(&at, many, 3);
     for (size_t i = 0; i < 3; i++) {
@@ -469,7 +477,7 @@ static int submit_sample(struct loaded *at, int number, struct arena *arena) {
 }
 
 static void test_each_digit_sample_is_a_command_but_for_type_and_id_and_gives_its_digit(void **state) {
-    struct loaded at = load(&onnx_cpu);
+    struct loaded at = load(*state);
     struct arena arena;
     arena_init(&arena);
     for (int number = 1; number <= 20; number++) {
@@ -480,7 +488,7 @@ static void test_each_digit_sample_is_a_command_but_for_type_and_id_and_gives_it
     unload(&at);
 }
 
-/* --- onnx-cpu on models made here -------------------------------------------------------------------------------- */
+/* --- onnx on models made here -------------------------------------------------------------------------------- */
 
 static const char *write_model(const char *bytes, size_t len) {
     static char folder[1024];
@@ -504,8 +512,9 @@ static const char *write_built(struct onnx_builder *b) {
     return folder;
 }
 
-static void load_refused(const char *folder, int max_batch_size, const char *code, const char *words) {
-    struct loaded at = open_executor("onnx-cpu");
+static void load_refused(const struct subject *subject, const char *folder, int max_batch_size, const char *code,
+                         const char *words) {
+    struct loaded at = open_executor(subject->executor);
     struct executor_model_source source = {"made", "1", folder, max_batch_size};
     struct executor_error why = {0};
     assert_int_equal(at.ops->load(at.ex, &source, &at.model, &why), -1);
@@ -516,13 +525,13 @@ static void load_refused(const char *folder, int max_batch_size, const char *cod
 }
 
 static void test_onnx_refuses_a_broken_or_unsupported_model_and_says_why(void **state) {
-    load_refused("/nonexistent", 1, "model_load_failed", "/nonexistent/model.onnx");
-    load_refused(write_model("not a model", 11), 1, "model_load_failed", "not a valid ONNX file");
+    load_refused(*state, "/nonexistent", 1, "model_load_failed", "/nonexistent/model.onnx");
+    load_refused(*state, write_model("not a model", 11), 1, "model_load_failed", "not a valid ONNX file");
     struct onnx_builder b = {0};
     onnx_build_node(&b, "TfIdfVectorizer", "rnn", "x", "y");
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 1, (int64_t[]){-1});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 1, (int64_t[]){-1});
-    load_refused(write_built(&b), 1, "unsupported_model",
+    load_refused(*state, write_built(&b), 1, "unsupported_model",
                  "node 'rnn' (TfIdfVectorizer): the operator is not supported");
 }
 
@@ -531,7 +540,7 @@ static void test_onnx_refuses_to_batch_a_model_with_a_fixed_dimension(void **sta
     onnx_build_node(&b, "Relu", "r", "x", "y");
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 2, (int64_t[]){2, 3});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, (int64_t[]){2, 3});
-    load_refused(write_built(&b), 8, "unsupported_model", "dimension 0 of input 'x' is fixed at 2");
+    load_refused(*state, write_built(&b), 8, "unsupported_model", "dimension 0 of input 'x' is fixed at 2");
 }
 
 static void test_onnx_refuses_to_batch_a_model_whose_output_has_no_batch(void **state) {
@@ -539,7 +548,8 @@ static void test_onnx_refuses_to_batch_a_model_whose_output_has_no_batch(void **
     onnx_build_node(&b, "Transpose", "t", "x", "y");
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, 3});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, (int64_t[]){3, -1});
-    load_refused(write_built(&b), 8, "unsupported_model", "output 'y' does not have the batch as its dimension 0");
+    load_refused(*state, write_built(&b), 8, "unsupported_model",
+                 "output 'y' does not have the batch as its dimension 0");
 }
 
 static void test_onnx_jobs_of_other_lengths_get_a_pass_of_their_own(void **state) {
@@ -547,7 +557,7 @@ static void test_onnx_jobs_of_other_lengths_get_a_pass_of_their_own(void **state
     onnx_build_node(&b, "Relu", "r", "x", "y");
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, -1});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, -1});
-    struct subject made = {"onnx-cpu", {"made", "1", write_built(&b), 8}};
+    struct subject made = {executor_of(state), {"made", "1", write_built(&b), 8}};
     struct loaded at = load(&made);
     struct batch *batch = batch_new(3, NULL, 0);
     for (size_t i = 0; i < 3; i++) {
@@ -577,7 +587,7 @@ static void test_onnx_jobs_whose_values_decide_shapes_do_not_decide_those_of_oth
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, 1});
     onnx_build_io(&b, ONNX_BUILD_INPUT, "n", ONNX_TYPE_INT64, 1, (int64_t[]){-1});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_FLOAT, 2, (int64_t[]){-1, -1});
-    struct subject made = {"onnx-cpu", {"made", "1", write_built(&b), 8}};
+    struct subject made = {executor_of(state), {"made", "1", write_built(&b), 8}};
     struct loaded at = load(&made);
     struct batch *batch = batch_new(4, NULL, 0);
     struct tensor inputs[4][2];
@@ -609,7 +619,7 @@ static void test_onnx_a_job_that_fails_in_a_kernel_fails_alone_and_progress_does
     onnx_build_node(&b, "Div", "ratio", "c,x", "y");
     onnx_build_io(&b, ONNX_BUILD_INPUT, "x", ONNX_TYPE_INT64, 1, (int64_t[]){-1});
     onnx_build_io(&b, ONNX_BUILD_OUTPUT, "y", ONNX_TYPE_INT64, 1, (int64_t[]){-1});
-    struct subject made = {"onnx-cpu", {"made", "1", write_built(&b), 8}};
+    struct subject made = {executor_of(state), {"made", "1", write_built(&b), 8}};
     struct loaded at = load(&made);
     struct batch *batch = batch_new(3, NULL, 0);
     int64_t values[3] = {6, 0, -7};
@@ -629,17 +639,18 @@ static void test_onnx_a_job_that_fails_in_a_kernel_fails_alone_and_progress_does
 
 #define CASE(name, subject)                                                                                            \
     { #name " [" #subject "]", name, NULL, NULL, (void *)(uintptr_t)&subject }
-#define BOTH(name) CASE(name, fake), CASE(name, onnx_cpu)
+#define ONNX(name)  CASE(name, onnx_cpu), CASE(name, onnx_cuda)
+#define EVERY(name) CASE(name, fake), ONNX(name)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_an_executor_probes_opens_loads_and_closes),
-        BOTH(test_a_batch_gives_the_same_outputs_as_its_jobs_one_by_one),
-        BOTH(test_outputs_differ_from_job_to_job),
-        BOTH(test_progress_never_goes_back_and_ends_at_one),
-        BOTH(test_a_stopped_job_stops_and_the_others_complete),
-        BOTH(test_a_batch_of_which_nothing_is_wanted_ends_before_its_last_step),
-        BOTH(test_a_batch_of_impossible_size_is_refused_as_a_whole),
+        EVERY(test_an_executor_probes_opens_loads_and_closes),
+        EVERY(test_a_batch_gives_the_same_outputs_as_its_jobs_one_by_one),
+        EVERY(test_outputs_differ_from_job_to_job),
+        EVERY(test_progress_never_goes_back_and_ends_at_one),
+        EVERY(test_a_stopped_job_stops_and_the_others_complete),
+        EVERY(test_a_batch_of_which_nothing_is_wanted_ends_before_its_last_step),
+        EVERY(test_a_batch_of_impossible_size_is_refused_as_a_whole),
         cmocka_unit_test(test_fake_echoes_the_sum_and_the_number_of_elements),
         cmocka_unit_test(test_fake_without_latency_takes_no_time),
         cmocka_unit_test(test_fake_fails_with_the_word_that_the_job_asks_for),
@@ -648,16 +659,16 @@ int main(void) {
         cmocka_unit_test(test_fake_output_bytes_adds_an_output_of_that_size),
         cmocka_unit_test(test_fake_crashes_its_process_as_long_as_it_is_told),
         cmocka_unit_test(test_fake_hang_ignores_should_stop),
-        cmocka_unit_test(test_onnx_describes_the_model),
-        cmocka_unit_test(test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours),
-        cmocka_unit_test(test_onnx_jobs_of_several_rows_share_passes_and_get_their_own_rows_back),
-        cmocka_unit_test(test_each_digit_sample_is_a_command_but_for_type_and_id_and_gives_its_digit),
-        cmocka_unit_test(test_onnx_refuses_a_broken_or_unsupported_model_and_says_why),
-        cmocka_unit_test(test_onnx_refuses_to_batch_a_model_with_a_fixed_dimension),
-        cmocka_unit_test(test_onnx_refuses_to_batch_a_model_whose_output_has_no_batch),
-        cmocka_unit_test(test_onnx_jobs_of_other_lengths_get_a_pass_of_their_own),
-        cmocka_unit_test(test_onnx_jobs_whose_values_decide_shapes_do_not_decide_those_of_others),
-        cmocka_unit_test(test_onnx_a_job_that_fails_in_a_kernel_fails_alone_and_progress_does_not_go_back),
+        ONNX(test_onnx_describes_the_model),
+        ONNX(test_onnx_refuses_wrong_inputs_by_name_and_runs_their_neighbours),
+        ONNX(test_onnx_jobs_of_several_rows_share_passes_and_get_their_own_rows_back),
+        ONNX(test_each_digit_sample_is_a_command_but_for_type_and_id_and_gives_its_digit),
+        ONNX(test_onnx_refuses_a_broken_or_unsupported_model_and_says_why),
+        ONNX(test_onnx_refuses_to_batch_a_model_with_a_fixed_dimension),
+        ONNX(test_onnx_refuses_to_batch_a_model_whose_output_has_no_batch),
+        ONNX(test_onnx_jobs_of_other_lengths_get_a_pass_of_their_own),
+        ONNX(test_onnx_jobs_whose_values_decide_shapes_do_not_decide_those_of_others),
+        ONNX(test_onnx_a_job_that_fails_in_a_kernel_fails_alone_and_progress_does_not_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

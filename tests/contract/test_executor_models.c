@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "cuda_cases.h"
 #include "onnx_cases.h"
 #include "penstock/registry.h"
 #include "testlib.h"
@@ -50,11 +51,21 @@ static struct tensor read_tensor(struct fixture *fx, const char *name) {
     return tensor;
 }
 
+static const struct executor_ops *ops_of(const char *executor) {
+    const struct executor_ops *ops;
+    struct err err;
+    if (strcmp(executor, "onnx-cuda") == 0) {
+        if (!(ops = cuda_case_ops())) skip();
+    } else if (registry_executor_find(executor, NULL, &ops, &err) != 0) {
+        fail_msg("%s", err.msg);
+    }
+    return ops;
+}
+
 /* Version folders are named by number in a repository; these folders are a version each. */
-static void open_model(struct fixture *fx, const struct subject *subject, int max_batch_size) {
+static void open_model(struct fixture *fx, const char *executor, const struct subject *subject, int max_batch_size) {
     const char *root = getenv("PENSTOCK_SHARED_MODELS");
     struct executor_error why;
-    struct err err;
     *fx = (struct fixture){.subject = subject};
     arena_init(&fx->arena);
     fx->folder = arena_printf(&fx->arena, "%s/%s", root ? root : SOURCE_DIR "/../shared/models", subject->name);
@@ -64,7 +75,7 @@ static void open_model(struct fixture *fx, const struct subject *subject, int ma
         skip();
     }
     const struct executor_model_source source = {subject->name, "1", fx->folder, max_batch_size};
-    if (registry_executor_find("onnx-cpu", NULL, &fx->ops, &err) != 0) fail_msg("%s", err.msg);
+    fx->ops = ops_of(executor);
     if (fx->ops->open(&(struct executor_options){.threads = 1}, &fx->ex, &why) != 0) fail_msg("%s", why.message);
     if (fx->ops->load(fx->ex, &source, &fx->model, &why) != 0) fail_msg("%s: %s", why.code, why.message);
     const struct executor_model_info *info = fx->ops->describe(fx->model);
@@ -143,12 +154,12 @@ static struct tensor alone(struct fixture *fx, size_t number) {
 }
 
 /* The batches overlap in their jobs and put them at other places: 0; 1, 2; 3 to 9; 10 to 17, all modulo MAX_JOBS. */
-static void mixes(const struct subject *subject) {
+static void mixes(const char *executor, const struct subject *subject) {
     static const size_t sizes[] = {1, 2, 7, 8};
     struct fixture fx;
     struct tensor by_itself[MAX_JOBS];
     size_t next = 0;
-    open_model(&fx, subject, MAX_JOBS);
+    open_model(&fx, executor, subject, MAX_JOBS);
     for (size_t n = 0; n < MAX_JOBS; n++) by_itself[n] = alone(&fx, n);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         struct executor_job jobs[MAX_JOBS];
@@ -169,9 +180,9 @@ static void mixes(const struct subject *subject) {
 
 /* A model whose file fixes the batch at 1 takes one job after the other: what is left of one must not show in the next.
  */
-static void follows(const struct subject *subject) {
+static void follows(const char *executor, const struct subject *subject) {
     struct fixture fx;
-    open_model(&fx, subject, 0);
+    open_model(&fx, executor, subject, 0);
     for (size_t n = 0; n < 3 * MAX_JOBS; n++) {
         struct executor_job job = make_job(&fx, n % 3);
         run(&fx, &job, 1);
@@ -181,24 +192,32 @@ static void follows(const struct subject *subject) {
 }
 
 static void test_bert_tiny_gen_in_batches_that_mix_jobs(void **state) {
-    mixes(&(const struct subject){"bert_tiny_gen", 2, 1e-3, 1e-5});
+    mixes(*state, &(const struct subject){"bert_tiny_gen", 2, 1e-3, 1e-5});
 }
 static void test_gpt_licence_in_batches_that_mix_jobs(void **state) {
-    mixes(&(const struct subject){"gpt_licence", 1, 1e-3, 1e-4});
+    mixes(*state, &(const struct subject){"gpt_licence", 1, 1e-3, 1e-4});
 }
 static void test_super_resolution_10_in_batches_that_mix_jobs(void **state) {
-    mixes(&(const struct subject){"super_resolution_10", 1, 1e-3, 1e-4});
+    mixes(*state, &(const struct subject){"super_resolution_10", 1, 1e-3, 1e-4});
 }
-static void test_mnist_8_job_after_job(void **state) { follows(&(const struct subject){"mnist_8", 1, 1e-3, 1e-3}); }
-static void test_dtln_1_job_after_job(void **state) { follows(&(const struct subject){"dtln_1", 2, 1e-3, 1e-5}); }
+static void test_mnist_8_job_after_job(void **state) {
+    follows(*state, &(const struct subject){"mnist_8", 1, 1e-3, 1e-3});
+}
+static void test_dtln_1_job_after_job(void **state) {
+    follows(*state, &(const struct subject){"dtln_1", 2, 1e-3, 1e-5});
+}
+
+#define ON(name, executor)                                                                                             \
+    { #name " [" executor "]", name, NULL, NULL, (void *)(uintptr_t)executor }
+#define BOTH(name) ON(name, "onnx-cpu"), ON(name, "onnx-cuda")
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bert_tiny_gen_in_batches_that_mix_jobs),
-        cmocka_unit_test(test_gpt_licence_in_batches_that_mix_jobs),
-        cmocka_unit_test(test_super_resolution_10_in_batches_that_mix_jobs),
-        cmocka_unit_test(test_mnist_8_job_after_job),
-        cmocka_unit_test(test_dtln_1_job_after_job),
+        BOTH(test_bert_tiny_gen_in_batches_that_mix_jobs),
+        BOTH(test_gpt_licence_in_batches_that_mix_jobs),
+        BOTH(test_super_resolution_10_in_batches_that_mix_jobs),
+        BOTH(test_mnist_8_job_after_job),
+        BOTH(test_dtln_1_job_after_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

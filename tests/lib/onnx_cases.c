@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "penstock/executor.h"
+
 #define MAX_IOS 16
 
 bool onnx_case_read_file(const char *path, struct buf *ret) {
@@ -140,24 +142,75 @@ static int run_set(const struct onnx_model *model, const struct data_set *in, co
     return run_form(model, false, in, out, rtol, atol, err);
 }
 
-int onnx_case_run(const char *folder, double rtol, double atol, int *ret_sets, struct err *err) {
-    char path[1024];
-    struct onnx_model *model;
-    snprintf(path, sizeof path, "%s/model.onnx", folder);
-    if (onnx_model_open(path, &model, err) != 0) return -1;
+/* What runs a set: a session of `model`, or a model that an executor has loaded. */
+struct runner {
+    const struct onnx_model *model;
+    const struct executor_ops *ops;
+    struct executor_model *loaded;
+    int times;
+};
+
+static bool never_stop(void *ctx, size_t index) { return false; }
+static void ignore_progress(void *ctx, size_t index, double fraction, const char *message) {}
+
+static int run_loaded(const struct runner *runner, struct data_set *in, const struct data_set *out, double rtol,
+                      double atol, struct err *err) {
+    static const struct executor_control control = {NULL, never_stop, ignore_progress};
+    const struct executor_model_info *info = runner->ops->describe(runner->loaded);
+    struct executor_error why;
+    for (size_t i = 0; i < in->count && i < info->input_count; i++) in->tensors[i].name = info->inputs[i].name;
+    for (int n = 0; n < runner->times; n++) {
+        struct executor_job job = {.job_id = "case", .attempt = 1, .inputs = in->tensors, .input_count = in->count};
+        if (runner->ops->run(runner->loaded, &job, 1, &control, &why) != 0)
+            return err_set(err, ERR_EXECUTION_FAILED, "%s", why.message);
+        if (job.outcome != EXECUTOR_COMPLETED) return err_set(err, ERR_EXECUTION_FAILED, "%s", job.error.message);
+        for (size_t i = 0; i < out->count; i++)
+            if (onnx_case_compare(&job.outputs[i], &out->tensors[i], rtol, atol, err) != 0)
+                return err_wrap(err, "run %d", n + 1);
+    }
+    return 0;
+}
+
+static int run_sets(const struct runner *runner, const char *folder, double rtol, double atol, int *ret_sets,
+                    struct err *err) {
     int rc = 0, set = 0;
     for (; rc == 0; set++) {
+        char path[1024];
         snprintf(path, sizeof path, "%s/test_data_set_%d", folder, set);
         if (access(path, R_OK) != 0) break;
         struct data_set in = {0}, out = {0};
         rc = read_set(folder, set, "input", &in, err);
         if (rc == 0) rc = read_set(folder, set, "output", &out, err);
-        if (rc == 0) rc = run_set(model, &in, &out, rtol, atol, err);
+        if (rc == 0)
+            rc = runner->ops ? run_loaded(runner, &in, &out, rtol, atol, err)
+                             : run_set(runner->model, &in, &out, rtol, atol, err);
         set_done(&in);
         set_done(&out);
     }
-    onnx_model_free(model);
     *ret_sets = set;
+    return rc;
+}
+
+int onnx_case_run(const char *folder, double rtol, double atol, int *ret_sets, struct err *err) {
+    char path[1024];
+    struct onnx_model *model;
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    if (onnx_model_open(path, &model, err) != 0) return -1;
+    int rc = run_sets(&(struct runner){.model = model}, folder, rtol, atol, ret_sets, err);
+    onnx_model_free(model);
+    return rc;
+}
+
+int onnx_case_run_on(const struct executor_ops *ops, struct executor *ex, const char *folder, int times, double rtol,
+                     double atol, int *ret_sets, struct err *err) {
+    const struct executor_model_source source = {.name = "case", .version = "1", .path = folder};
+    struct runner runner = {.ops = ops, .times = times};
+    struct executor_error why;
+    *ret_sets = 0;
+    if (ops->load(ex, &source, &runner.loaded, &why) != 0)
+        return err_set(err, err_code_from_name(why.code), "%s", why.message);
+    int rc = run_sets(&runner, folder, rtol, atol, ret_sets, err);
+    ops->unload(runner.loaded);
     return rc;
 }
 

@@ -20,6 +20,12 @@ bool onnx_case_read_file(const char *path, struct buf *ret);
  * where one is expected; datatype and shape must be equal. -1 with the reason in *err; its code is the model's where
  * the model was refused, else ERR_EXECUTION_FAILED. *ret_sets: how many sets were compared. */
 int onnx_case_run(const char *folder, double rtol, double atol, int *ret_sets, struct err *err) MUSTCHECK;
+/* The same through an executor that is open, each set `times` times: the first run of a shape may take another way than
+ * those after it. */
+struct executor_ops;
+struct executor;
+int onnx_case_run_on(const struct executor_ops *ops, struct executor *ex, const char *folder, int times, double rtol,
+                     double atol, int *ret_sets, struct err *err) MUSTCHECK;
 int onnx_case_compare(const struct tensor *have, const struct tensor *want, double rtol, double atol,
                       struct err *err) MUSTCHECK;
 

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "cuda_cases.h"
 #include "onnx_cases.h"
 #include "testlib.h"
 
@@ -65,6 +66,8 @@ static const char *refusal_of(const char *folder) {
 }
 
 struct tally {
+    const struct executor_ops *ops; /* NULL: a session on the CPU */
+    struct executor *ex;
     int passed, refused, failed, other;
 };
 
@@ -72,7 +75,8 @@ static void run_folder(const char *root, const char *name, struct tally *tally) 
     char folder[1536];
     snprintf(folder, sizeof folder, "%s/%s", root, name);
     struct err err = {0};
-    int sets = 0, rc = onnx_case_run(folder, 1e-3, 1e-5, &sets, &err);
+    int sets = 0, rc = tally->ops ? onnx_case_run_on(tally->ops, tally->ex, folder, 2, 1e-3, 1e-5, &sets, &err)
+                                  : onnx_case_run(folder, 1e-3, 1e-5, &sets, &err);
     const char *refusal = refusal_of(name);
     if (rc != 0 && (strstr(err.msg, "the operator is not supported") || strstr(err.msg, "operators of domain"))) {
         tally->other++;
@@ -94,19 +98,32 @@ static void run_suite(const char *root, struct tally *tally) {
     closedir(dir);
 }
 
-static void test_every_test_of_listed_operators_passes_or_is_refused_for_its_known_reason(void **state) {
+static void run_suites(struct tally *tally) {
     static const char *const suites[] = {"node", "pytorch-converted", "pytorch-operator", "simple"};
-    struct tally tally = {0};
     for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
         char root[1024];
         snprintf(root, sizeof root, "%s/%s", data_root(), suites[i]);
-        run_suite(root, &tally);
+        run_suite(root, tally);
     }
-    print_message("%d passed, %d refused as known, %d failed, %d use other operators\n", tally.passed, tally.refused,
-                  tally.failed, tally.other);
-    assert_int_equal(tally.failed, 0);
-    assert_true(tally.passed >= LEAST_PASSED);
-    assert_int_equal(tally.refused, sizeof refused / sizeof refused[0]);
+    print_message("%d passed, %d refused as known, %d failed, %d use other operators\n", tally->passed, tally->refused,
+                  tally->failed, tally->other);
+    assert_int_equal(tally->failed, 0);
+    assert_true(tally->passed >= LEAST_PASSED);
+    assert_int_equal(tally->refused, sizeof refused / sizeof refused[0]);
+}
+
+static void test_every_test_of_listed_operators_passes_or_is_refused_for_its_known_reason(void **state) {
+    run_suites(&(struct tally){0});
+}
+
+/* Twice each: the first run of a shape goes step by step, the second as recorded. */
+static void test_every_test_gives_the_same_on_the_cuda_executor(void **state) {
+    struct tally tally = {.ops = cuda_case_ops()};
+    struct executor_error why;
+    if (!tally.ops) skip();
+    if (tally.ops->open(&(struct executor_options){.threads = 1}, &tally.ex, &why) != 0) fail_msg("%s", why.message);
+    run_suites(&tally);
+    tally.ops->close(tally.ex);
 }
 
 int main(void) {
@@ -114,6 +131,7 @@ int main(void) {
         test_skip("ONNX's tests are not at %s: apt-get install libonnx-testdata", data_root());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_test_of_listed_operators_passes_or_is_refused_for_its_known_reason),
+        cmocka_unit_test(test_every_test_gives_the_same_on_the_cuda_executor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

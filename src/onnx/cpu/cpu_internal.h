@@ -255,10 +255,6 @@ struct onnx__rows {
 void onnx__rows_init(struct onnx__rows *rows, const struct tensor *out, int operands,
                      const struct tensor *const *operand);
 void onnx__rows_next(struct onnx__rows *rows);
-/* Input `index` as it lies over input 0: until opset 6 its dimensions may begin at `axis` instead of ending at the
- * last.
- */
-struct tensor onnx__broadcast_operand(const struct onnx__step *step, size_t index);
 /* Output 0 becomes what all inputs broadcast to; those from `first` on must be of one datatype. */
 int onnx__broadcast_infer(const struct onnx__step *step, size_t first, enum datatype datatype,
                           struct err *err) MUSTCHECK;

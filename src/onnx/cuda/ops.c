@@ -1,0 +1,102 @@
+/* The table of operators that have kernels. To add one, write its launch function in a .cu file of its family and give
+ * it a row here; a step that no row takes runs on the CPU (run.c), so the table may grow one operator at a time.
+ *
+ * Rows are macros, so that a row also declares its functions: PLAIN has a launch function, CHOOSY beside that one that
+ * says which forms of the operator it takes, and PLANNED two more, which prepare the step and undo that.
+ * `cuda__<name>_` stands before launch, takes, prepare and forget. */
+#include "cuda_internal.h"
+
+#define NUMBER (TYPES_REAL | TYPE_BIT(DATATYPE_INT32) | TYPE_BIT(DATATYPE_INT64))
+
+/* clang-format off */
+#define TABLE(PLAIN, CHOOSY, PLANNED)                                                                                  \
+    PLAIN("Abs",              NUMBER,      abs)                                                                        \
+    PLAIN("Acos",             TYPES_REAL,  acos)                                                                       \
+    PLAIN("Acosh",            TYPES_REAL,  acosh)                                                                      \
+    PLAIN("Add",              NUMBER,      add)                                                                        \
+    PLAIN("And",              TYPES_BOOL,  both)                                                                       \
+    PLAIN("Asin",             TYPES_REAL,  asin)                                                                       \
+    PLAIN("Asinh",            TYPES_REAL,  asinh)                                                                      \
+    PLAIN("Atan",             TYPES_REAL,  atan)                                                                       \
+    PLAIN("Atanh",            TYPES_REAL,  atanh)                                                                      \
+    PLAIN("Cast",             TYPES_ANY,   cast)                                                                       \
+    PLAIN("CastLike",         TYPES_ANY,   cast)                                                                       \
+    PLAIN("Ceil",             TYPES_REAL,  ceil)                                                                       \
+    PLAIN("Celu",             TYPES_REAL,  celu)                                                                       \
+    PLAIN("Clip",             NUMBER,      clip)                                                                       \
+    PLAIN("Cos",              TYPES_REAL,  cos)                                                                        \
+    PLAIN("Cosh",             TYPES_REAL,  cosh)                                                                       \
+    PLAIN("Div",              NUMBER,      div)                                                                        \
+    PLAIN("Elu",              TYPES_REAL,  elu)                                                                        \
+    PLAIN("Equal",            NUMBER | TYPES_BOOL, equal)                                                              \
+    PLAIN("Erf",              TYPES_REAL,  erf)                                                                        \
+    PLAIN("Exp",              TYPES_REAL,  exp)                                                                        \
+    PLAIN("Floor",            TYPES_REAL,  floor)                                                                      \
+    PLAIN("Gelu",             TYPES_REAL,  gelu)                                                                       \
+    PLANNED("Gemm",           TYPES_PRODUCT, matmul)                                                                   \
+    PLAIN("Greater",          NUMBER,      greater)                                                                    \
+    PLAIN("GreaterOrEqual",   NUMBER,      greater_or_equal)                                                           \
+    PLAIN("HardSigmoid",      TYPES_REAL,  hard_sigmoid)                                                               \
+    PLAIN("HardSwish",        TYPES_REAL,  hard_swish)                                                                 \
+    PLAIN("IsInf",            TYPES_REAL,  is_inf)                                                                     \
+    PLAIN("IsNaN",            TYPES_REAL,  is_nan)                                                                     \
+    PLAIN("LeakyRelu",        TYPES_REAL,  leaky_relu)                                                                 \
+    PLAIN("Less",             NUMBER,      less)                                                                       \
+    PLAIN("LessOrEqual",      NUMBER,      less_or_equal)                                                              \
+    PLAIN("Log",              TYPES_REAL,  log)                                                                        \
+    CHOOSY("LogSoftmax",      TYPES_FLOAT, log_softmax, softmax)                                                       \
+    PLANNED("MatMul",         TYPES_PRODUCT, matmul)                                                                   \
+    PLAIN("Max",              NUMBER,      max)                                                                        \
+    PLAIN("Mean",             TYPES_REAL,  mean)                                                                       \
+    PLAIN("Min",              NUMBER,      min)                                                                        \
+    PLAIN("Mish",             TYPES_REAL,  mish)                                                                       \
+    PLAIN("Mod",              NUMBER,      mod)                                                                        \
+    PLAIN("Mul",              NUMBER,      mul)                                                                        \
+    PLAIN("Neg",              NUMBER,      neg)                                                                        \
+    PLAIN("Not",              TYPES_BOOL,  not)                                                                        \
+    PLAIN("Or",               TYPES_BOOL,  either)                                                                     \
+    PLAIN("PRelu",            NUMBER,      prelu)                                                                      \
+    CHOOSY("Pow",             TYPES_REAL,  pow, pow)                                                                   \
+    PLAIN("Reciprocal",       TYPES_REAL,  reciprocal)                                                                 \
+    PLAIN("Relu",             NUMBER,      relu)                                                                       \
+    PLAIN("Round",            TYPES_REAL,  round)                                                                      \
+    PLAIN("Selu",             TYPES_REAL,  selu)                                                                       \
+    PLAIN("Shrink",           TYPES_REAL,  shrink)                                                                     \
+    PLAIN("Sigmoid",          TYPES_REAL,  sigmoid)                                                                    \
+    PLAIN("Sign",             NUMBER,      sign)                                                                       \
+    PLAIN("Sin",              TYPES_REAL,  sin)                                                                        \
+    PLAIN("Sinh",             TYPES_REAL,  sinh)                                                                       \
+    CHOOSY("Softmax",         TYPES_FLOAT, softmax, softmax)                                                           \
+    PLAIN("Softplus",         TYPES_REAL,  softplus)                                                                   \
+    PLAIN("Softsign",         TYPES_REAL,  softsign)                                                                   \
+    PLAIN("Sqrt",             TYPES_REAL,  sqrt)                                                                       \
+    PLAIN("Sub",              NUMBER,      sub)                                                                        \
+    PLAIN("Sum",              TYPES_REAL,  sum)                                                                        \
+    PLAIN("Tan",              TYPES_REAL,  tan)                                                                        \
+    PLAIN("Tanh",             TYPES_REAL,  tanh)                                                                       \
+    PLAIN("ThresholdedRelu",  TYPES_REAL,  thresholded_relu)                                                           \
+    PLAIN("Where",            TYPES_BOOL,  where)                                                                      \
+    PLAIN("Xor",              TYPES_BOOL,  one_of)
+
+#define PLAIN_DECLARED(op, types, name)          cuda__launch_fn cuda__##name##_launch;
+#define CHOOSY_DECLARED(op, types, name, choice) cuda__launch_fn cuda__##name##_launch; bool cuda__##choice##_takes(const struct onnx__step *step);
+#define PLANNED_DECLARED(op, types, name)        cuda__launch_fn cuda__##name##_launch; bool cuda__##name##_takes(const struct onnx__step *step); cuda__prepare_fn cuda__##name##_prepare; cuda__forget_fn cuda__##name##_forget;
+TABLE(PLAIN_DECLARED, CHOOSY_DECLARED, PLANNED_DECLARED)
+
+#define PLAIN_ROW(op, types, name)          {op, types, NULL, cuda__##name##_launch, NULL, NULL},
+#define CHOOSY_ROW(op, types, name, choice) {op, types, cuda__##choice##_takes, cuda__##name##_launch, NULL, NULL},
+#define PLANNED_ROW(op, types, name)        {op, types, cuda__##name##_takes, cuda__##name##_launch, cuda__##name##_prepare, cuda__##name##_forget},
+static const struct cuda__op table[] = {TABLE(PLAIN_ROW, CHOOSY_ROW, PLANNED_ROW)};
+/* clang-format on */
+
+static bool row_takes(const struct cuda__op *op, const struct onnx__step *step) {
+    if (strcmp(op->op_type, step->node->op_type) != 0) return false;
+    if (step->in_count > 0 && step->in[0] && !(op->types & TYPE_BIT(step->in[0]->datatype))) return false;
+    return !op->takes || op->takes(step);
+}
+
+const struct cuda__op *cuda__op_find(const struct onnx__step *step) {
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (row_takes(&table[i], step)) return &table[i];
+    return NULL;
+}

@@ -1,0 +1,16 @@
+/* Between the files of the emulation. */
+#ifndef CUDA_EMULATION_INTERNAL_H
+#define CUDA_EMULATION_INTERNAL_H
+
+#include <functional>
+
+#include <cuda_runtime.h>
+
+/* runtime.cpp: work for the device, in the order of its stream; or for the graph that is being recorded. */
+void cuda_emulation_enqueue(cudaStream_t stream, std::function<void()> work);
+[[noreturn]] void cuda_emulation_die(const char *what);
+
+/* blocks.cpp: all blocks of a grid, now. */
+void cuda_emulation_run_grid(dim3 grid, dim3 block, const std::function<void()> &kernel);
+
+#endif
