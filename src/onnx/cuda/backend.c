@@ -28,12 +28,8 @@ static int open_state(struct cuda__state *state, const struct onnx_session_optio
     return cuda__place_weights(state, err);
 }
 
-/* The CPU's back end is opened and closed beside it: steps without a kernel run there, with its threads. */
 static int cuda_open(const struct onnx_model *model, const struct onnx_session_options *options, void **ret_state,
                      struct err *err) {
-    void *cpu;
-    if (onnx_backend_cpu()->open(model, options, &cpu, err) != 0) return -1;
-    onnx_backend_cpu()->close(cpu);
     struct cuda__state *state = mem_calloc(1, sizeof *state);
     state->model = model;
     state->generation = 1;
