@@ -39,7 +39,7 @@ class Architecture(unittest.TestCase):
             p.relative_to(ROOT).as_posix()
             for top in ("src", "include")
             for p in (ROOT / top).rglob("*")
-            if p.suffix in (".c", ".h", ".lua", ".cu", ".cpp", ".js", ".css", ".html", ".bash", ".zsh", ".fish")
+            if p.suffix in (".c", ".h", ".lua", ".cu", ".cuh", ".cpp", ".js", ".css", ".html", ".bash", ".zsh", ".fish")
         }
         listed = re.findall(r"^\| `((?:src|include)/[^`]+)` \| \S", (ROOT / "docs/architecture.md").read_text(), re.M)
         self.assertEqual(sorted(set(listed)), sorted(listed), "listed twice")
