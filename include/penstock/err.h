@@ -81,7 +81,8 @@ enum err_class {
     X(ERR_RANGE_NOT_SATISFIABLE, "range_not_satisfiable", REJECT, false, 416, "Content-Range has the size of the file")                      \
     X(ERR_REQUEST_TIMEOUT, "request_timeout", RETRY, true, 408, "send the request faster, in one go")                                        \
     X(ERR_QUEUE_FULL, "queue_full", RETRY, true, 429, "so many jobs of this model wait already: send it again later")                        \
-    X(ERR_OVERLOADED, "overloaded", RETRY, true, 503, "the server is busy or about to stop: send it again")
+    X(ERR_OVERLOADED, "overloaded", RETRY, true, 503, "the server is busy or about to stop: send it again")                                  \
+    X(ERR_BUS_DENIED, "bus_denied", RETRY, true, 503, "grant the Kafka user the right, or correct its password: docs/operations.md")
 
 #define X(symbol, word, class, retryable, status, hint) symbol,
 enum err_code { ERR_NONE = 0, ERR_TABLE(X) ERR_CODE_COUNT };

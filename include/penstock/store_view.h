@@ -67,7 +67,8 @@ int store_worker_unregister(struct store *st, const char *id, struct err *err) M
 int store_worker_list(struct store *st, struct arena *arena, struct store_worker **ret, size_t *ret_count,
                       struct err *err) MUSTCHECK;
 
-/* Does Redis answer, and is it fit to hold jobs? What attaching checks, without attaching. */
+/* Does Redis answer, is it fit to hold jobs, and may our user do all that the processes do? What attaching checks,
+ * without attaching. */
 int store_check(struct store *st, struct err *err) MUSTCHECK;
 
 #endif

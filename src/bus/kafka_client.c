@@ -76,6 +76,13 @@ static enum err_code classify(rd_kafka_resp_err_t code) {
         return ERR_BUS_FATAL;
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
         return ERR_TOO_LARGE;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        return ERR_BUS_DENIED; /* RETRY, too: rights are granted while we run */
     default:
         return ERR_BUS_UNAVAILABLE;
     }

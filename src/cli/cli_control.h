@@ -8,7 +8,9 @@
 #ifndef PENSTOCK_CLI_CONTROL_H
 #define PENSTOCK_CLI_CONTROL_H
 
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "cli_jobs.h"
 #include "penstock/store_policy.h"
@@ -54,6 +56,21 @@ void cli__supervisor_free(struct cli_supervisor *supervisor);
 
 /* Starts a program in a process group of its own that gets `death_signal` when we die. -1 with *err. */
 int cli__spawn(const char *path, const char *const argv[], int death_signal, pid_t *ret_pid, struct err *err) MUSTCHECK;
+
+/* --- cli_notify.c --------------------------------------------------------------------------------------------------
+ */
+
+/* The service manager that started this process, if one did. */
+struct cli_notify {
+    int fd; /* -1: nobody to tell */
+    struct sockaddr_un addr;
+    socklen_t addr_len;
+    int64_t every_ms, due_ms; /* of the watchdog; 0: it does not watch */
+};
+void cli__notify_open(struct cli_notify *notify); /* takes what it reads out of the environment */
+void cli__notify_say(const struct cli_notify *notify, const char *text); /* "READY=1", "STOPPING=1" */
+void cli__notify_alive(struct cli_notify *notify);                       /* tells the watchdog, as often as it wants */
+void cli__notify_close(struct cli_notify *notify);
 
 /* --- config_check.c ------------------------------------------------------------------------------------------------
  */

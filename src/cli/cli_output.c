@@ -48,6 +48,7 @@ int cli__exit_code(const struct err *err) {
     case ERR_STORE_UNAVAILABLE:
     case ERR_STORE_FENCED:
     case ERR_BUS_UNAVAILABLE:
+    case ERR_BUS_DENIED:
         return CLI_UNREACHABLE;
     case ERR_NOT_FOUND:
         return CLI_NOT_FOUND;

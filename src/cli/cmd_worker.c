@@ -42,10 +42,12 @@ struct serving {
     struct worker *worker;
     struct worker_models *models;
     struct worker_loader *loader;
+    struct cli_notify notify;
 };
 
 static int serve_and_wait(void *self, struct err *err) {
     struct serving *serving = self;
+    cli__notify_alive(&serving->notify);
     struct worker_models *fresh = serving->loader ? worker_loader_take(serving->loader) : NULL;
     if (fresh) {
         worker_use_models(serving->worker, fresh);
@@ -175,10 +177,14 @@ static int run(struct cli_context *ctx, const char *id, struct store *st, struct
     log_info(ROLE, "%s serves %zu model versions on %s", id, worker_models_count(serving->models),
              worker_models_device(serving->models));
     guardian_start(&guardian, worker);
+    cli__notify_open(&serving->notify);
+    cli__notify_say(&serving->notify, "READY=1");
     if (loop_run(&loop, &err) != 0)
         code = err.code == ERR_EXECUTION_FAILED ? EXIT_STUCK : cli__exit_code(&err);
     else
         shut_down(worker, cfg);
+    cli__notify_say(&serving->notify, "STOPPING=1");
+    cli__notify_close(&serving->notify);
     guardian_stop(&guardian);
     if (store_worker_unregister(st, id, &err) != 0) log_err(ROLE, &err);
     if (code == EXIT_STUCK || !worker_is_idle(worker)) return EXIT_STUCK; /* a run goes on: it ends with the process */

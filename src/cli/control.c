@@ -563,12 +563,14 @@ static void follow_models(struct cli_control *control) {
 
 struct watch {
     struct cli_control *control;
+    struct cli_notify notify;
     void (*on_tick)(void *self);
     void *self;
 };
 
 static int watch_step(void *self, struct err *err) {
     struct watch *watch = self;
+    cli__notify_alive(&watch->notify);
     follow_models(watch->control);
     if (cli__supervisor_step(watch->control->supervisor, err) != 0 || keep_policy(watch->control, err) != 0) return -1;
     if (watch->on_tick) watch->on_tick(watch->self);
@@ -588,11 +590,15 @@ static int first_failure(const struct cli_control *control, struct err *err) {
 }
 
 int cli__control_run(struct cli_control *control, void (*on_tick)(void *self), void *self, struct err *err) {
-    struct watch watch = {control, on_tick, self};
+    struct watch watch = {.control = control, .on_tick = on_tick, .self = self};
     struct loop loop = {.role = ROLE, .step = watch_step, .self = &watch, .clock = &clock_system};
+    cli__notify_open(&watch.notify);
+    cli__notify_say(&watch.notify, "READY=1");
     int rc = loop_run(&loop, err);
     loop_request_stop();
     log_info(ROLE, "stopping");
+    cli__notify_say(&watch.notify, "STOPPING=1");
+    cli__notify_close(&watch.notify);
     http_stop(control->http);
     control->http = NULL;
     pthread_join(control->commands.role.thread, NULL);

@@ -114,8 +114,10 @@ static void disconnect(struct redis *redis) {
 
 /* Drops the connection and says why. */
 static int broken(struct redis *redis, const char *what, const char *why, struct err *err) {
+    bool asked = redis->tls && store__tls_lacks_cert(redis->tls);
     if (redis->host)
-        err_set(err, ERR_STORE_UNAVAILABLE, "redis %s:%d: %s: %s", redis->host, redis->port, what, why);
+        err_set(err, ERR_STORE_UNAVAILABLE, "redis %s:%d: %s: %s%s", redis->host, redis->port, what, why,
+                asked ? " (it asks for a certificate, and store.tls_cert_file is not set)" : "");
     else
         err_set(err, ERR_STORE_UNAVAILABLE, "redis %s: %s: %s", redis->path, what, why);
     disconnect(redis);

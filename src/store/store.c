@@ -111,6 +111,24 @@ static int read_meta(struct store *st, char *ret_epoch, char *ret_run_id, size_t
     return rc;
 }
 
+/* Refuses, by name, a user who may not do all that is going to be done. */
+static int check_rights(struct store *st, struct err *err) {
+    struct store__args args;
+    redisReply *reply = NULL;
+    store__args_init(&args);
+    store__args_str(&args, "EVAL");
+    store__args_str(&args, store__lua_rights);
+    store__args_str(&args, "1");
+    store__args_key(&args, st, "meta");
+    int rc = store__command(st, &args, &reply, err);
+    if (rc == 0 && reply->type != REDIS_REPLY_STRING) rc = store__bad_reply("EVAL rights", err);
+    if (rc == 0 && reply->len > 0)
+        rc = err_set(err, ERR_STORE_UNFIT, "redis: the user of store.url may not run %.200s", reply->str);
+    if (reply) freeReplyObject(reply);
+    store__args_done(&args);
+    return rc;
+}
+
 /* Bumps the epoch, unless another control process was faster. */
 static int recover(struct store *st, const char *epoch_seen, const char *run_id, struct err *err) {
     struct store__args args;
@@ -132,7 +150,8 @@ static int recover(struct store *st, const char *epoch_seen, const char *run_id,
 
 int store_check(struct store *st, struct err *err) {
     char run_id[64];
-    return read_info(st, run_id, sizeof run_id, err);
+    if (read_info(st, run_id, sizeof run_id, err) != 0) return -1;
+    return check_rights(st, err);
 }
 
 int store_attach(struct store *st, struct err *err) {
@@ -140,6 +159,7 @@ int store_attach(struct store *st, struct err *err) {
     st->attached = false;
     if (read_info(st, run_id, sizeof run_id, err) != 0) return -1;
     uint64_t generation = st->conn->generation;
+    if (check_rights(st, err) != 0) return -1;
     if (read_meta(st, epoch, known_run_id, sizeof epoch, err) != 0) return -1;
     snprintf(st->epoch, sizeof st->epoch, "%.20s", epoch);
     if (!epoch[0] || strcmp(run_id, known_run_id) != 0) {

@@ -13,7 +13,7 @@
 /* Script texts, generated from lua/ by cmake/EmbedText.cmake. */
 extern const char store__lua_common[], store__lua_ingest[], store__lua_claim[], store__lua_renew[], store__lua_finish[],
     store__lua_sweep[], store__lua_lost[], store__lua_trim[], store__lua_lease[], store__lua_policy[],
-    store__lua_recover[];
+    store__lua_recover[], store__lua_rights[];
 
 enum store__script {
     SCRIPT_INGEST,
@@ -76,6 +76,7 @@ void store__tls_close(struct store__tls *tls);
  * EPROTO for an alert or garbage. */
 ssize_t store__tls_send(struct store__tls *tls, const char *bytes, size_t len);
 ssize_t store__tls_recv(struct store__tls *tls, char *bytes, size_t size, bool no_wait);
+bool store__tls_lacks_cert(const struct store__tls *tls); /* the server asked for a certificate, and there is none */
 const char *store__tls_reason(void);                   /* OpenSSL's own words about what failed last on this thread */
 bool store__tls_pending(const struct store__tls *tls); /* received and not yet read: the socket does not show it */
 

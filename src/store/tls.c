@@ -28,6 +28,7 @@ struct store__tls {
     char *host;
     int fd;
     bool no_wait;
+    bool lacks_cert; /* the server asks for a certificate, and we have none */
 };
 
 /* --- the socket as OpenSSL sees it ---------------------------------------------------------------------------------
@@ -83,6 +84,14 @@ static int load_files(SSL_CTX *ctx, const struct store_config *cfg, struct err *
     return 0;
 }
 
+/* Called when the server asks for a certificate. It refuses us only after the handshake (TLS 1.3), by an alert that a
+ * reset of the connection may overtake: so we remember that it asked. */
+static int on_cert_wanted(SSL *ssl, X509 **ret_cert, EVP_PKEY **ret_key) {
+    struct store__tls *tls = BIO_get_data(SSL_get_rbio(ssl));
+    tls->lacks_cert = true;
+    return 0;
+}
+
 struct store__tls *store__tls_new(const struct store_config *cfg, const char *host, struct err *err) {
     struct store__tls *tls = mem_calloc(1, sizeof *tls);
     tls->host = mem_strdup(host);
@@ -91,6 +100,7 @@ struct store__tls *store__tls_new(const struct store_config *cfg, const char *ho
     tls->ctx = SSL_CTX_new(TLS_client_method());
     BUG_ON(!tls->ctx || !SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION));
     SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_client_cert_cb(tls->ctx, on_cert_wanted); /* not called where there is a certificate */
     if (load_files(tls->ctx, cfg, err) == 0) return tls;
     store__tls_free(tls);
     return NULL;
@@ -119,7 +129,7 @@ static void set_expected_host(struct store__tls *tls) {
 int store__tls_open(struct store__tls *tls, int fd, char *why, size_t why_size) {
     store__tls_close(tls);
     tls->fd = fd;
-    tls->no_wait = false;
+    tls->no_wait = tls->lacks_cert = false;
     tls->ssl = SSL_new(tls->ctx);
     BIO *bio = BIO_new(tls->method);
     BUG_ON(!tls->ssl || !bio);
@@ -186,3 +196,5 @@ ssize_t store__tls_recv(struct store__tls *tls, char *bytes, size_t size, bool n
 }
 
 bool store__tls_pending(const struct store__tls *tls) { return SSL_pending(tls->ssl) > 0; }
+
+bool store__tls_lacks_cert(const struct store__tls *tls) { return tls->lacks_cert; }
