@@ -10,22 +10,12 @@
 #include "http_internal.h"
 #include "penstock/uuid.h"
 
-/* What is published, in the request's arena. */
-struct command {
-    const char *value;
-    size_t value_len;
-    struct wire_header headers[2];
-    size_t header_count;
-    struct job_command cmd;
-};
-
-/* The id for a body that has none: of the Idempotency-Key, or a fresh one. As JSON, in the arena. */
-static int choose_id(struct http_request *req, const char **ret, struct err *err) {
+int http__choose_id(struct http_request *req, const char **ret, struct err *err) {
     const char *key = http__request_header(req, "Idempotency-Key");
     char uuid[UUID_SIZE];
     if (!key) {
         if (uuid_v7(uuid, err) != 0) return -1;
-        *ret = arena_printf(&req->arena, "\"%s\"", uuid);
+        *ret = arena_strdup(&req->arena, uuid);
         return 0;
     }
     size_t len = strlen(key);
@@ -35,47 +25,7 @@ static int choose_id(struct http_request *req, const char **ret, struct err *err
     }
     if (!job_id_is_valid(key, len))
         return err_set(err, ERR_INVALID_JOB_ID, "Idempotency-Key '%.100s' cannot be a job_id", key);
-    *ret = arena_printf(&req->arena, "\"%.*s\"", (int)len, key);
-    return 0;
-}
-
-static void add_header(struct http_request *req, struct command *command, const char *name, const char *value) {
-    const char *copy = arena_strdup(&req->arena, value);
-    command->headers[command->header_count++] = (struct wire_header){name, copy, strlen(copy)};
-}
-
-static int complete(struct http_request *req, struct command *command, struct err *err) {
-    struct wire_member members[] = {{"type", "\"create\""}, {"job_id", NULL}};
-    struct buf out = {0};
-    if (choose_id(req, &members[1].json, err) != 0) return -1;
-    int rc = wire_object_defaults(req->body.data, req->body.len, members, 2, &out, err);
-    if (rc == 0) {
-        command->value = arena_strndup(&req->arena, out.data, out.len);
-        command->value_len = out.len;
-    }
-    buf_done(&out);
-    return rc;
-}
-
-/* The command as it will be published, checked as the control process will check it. */
-static int read_command(struct http_request *req, struct command *command, struct err *err) {
-    const char *type = http__request_header(req, "Content-Type");
-    const char *traceparent = http__request_header(req, "traceparent");
-    if (type && http__media_is(type, "application/cloudevents+json")) {
-        add_header(req, command, "content-type", type);
-        command->value = req->body.data;
-        command->value_len = req->body.len;
-    } else if (complete(req, command, err) != 0) {
-        return -1;
-    }
-    if (traceparent) add_header(req, command, "traceparent", traceparent);
-    struct wire_message msg = {.value = command->value,
-                               .value_len = command->value_len,
-                               .headers = command->headers,
-                               .header_count = command->header_count};
-    if (wire_command_decode(&msg, &req->arena, &command->cmd, NULL, err) != 0) return -1;
-    if (command->cmd.type != WIRE_COMMAND_CREATE)
-        return err_set(err, ERR_UNKNOWN_TYPE, "POST /jobs takes create commands only; DELETE /jobs/{job_id} cancels");
+    *ret = arena_strndup(&req->arena, key, len);
     return 0;
 }
 
@@ -125,29 +75,46 @@ static int acknowledged(struct http_request *req, struct err *err) {
     return req->wait_ms > 0 ? http__wait(req, waited) : answer(req, NULL, err);
 }
 
-static int publish(struct http_request *req, const struct command *command, struct err *err) {
-    struct bus_header headers[2];
-    for (size_t i = 0; i < command->header_count; i++)
-        headers[i] =
-            (struct bus_header){command->headers[i].name, command->headers[i].value, command->headers[i].value_len};
-    struct bus_out msg = {.topic = req->http->cfg.commands_topic,
-                          .key = command->cmd.job_id,
-                          .key_len = strlen(command->cmd.job_id),
-                          .value = command->value,
-                          .value_len = command->value_len,
-                          .headers = headers,
-                          .header_count = command->header_count};
-    return http__publish(req, &msg, acknowledged, err);
+int http__submit(struct http_request *req, const char *value, size_t len, const char *content_type,
+                 http_handler_fn *step, struct err *err) {
+    struct wire_header headers[2];
+    struct bus_header out[2];
+    struct job_command cmd;
+    const char *traceparent = http__request_header(req, "traceparent");
+    size_t count = 0;
+    if (content_type) headers[count++] = (struct wire_header){"content-type", content_type, strlen(content_type)};
+    if (traceparent) headers[count++] = (struct wire_header){"traceparent", traceparent, strlen(traceparent)};
+    struct wire_message msg = {.value = value, .value_len = len, .headers = headers, .header_count = count};
+    if (wire_command_decode(&msg, &req->arena, &cmd, NULL, err) != 0) return -1;
+    if (cmd.type != WIRE_COMMAND_CREATE)
+        return err_set(err, ERR_UNKNOWN_TYPE, "POST /jobs takes create commands only; DELETE /jobs/{job_id} cancels");
+    req->job_id = cmd.job_id;
+    int same = find_same(req, &cmd, err);
+    if (same != 0) return same < 0 ? -1 : step(req, err);
+    if (check_model(req, &cmd, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++)
+        out[i] = (struct bus_header){headers[i].name, headers[i].value, headers[i].value_len};
+    struct bus_out command = {.topic = req->http->cfg.commands_topic,
+                              .key = cmd.job_id,
+                              .key_len = strlen(cmd.job_id),
+                              .value = value,
+                              .value_len = len,
+                              .headers = out,
+                              .header_count = count};
+    return http__publish(req, &command, step, err);
 }
 
 int http__job_create(struct http_request *req, struct err *err) {
-    struct command command = {0};
-    if (read_command(req, &command, err) != 0) return -1;
-    req->job_id = command.cmd.job_id;
+    const char *type = http__request_header(req, "Content-Type"), *job_id;
+    struct wire_member members[] = {{"type", "\"create\""}, {"job_id", NULL}};
+    struct buf value = {0};
     req->wait_ms = http__prefer_wait_ms(req);
-    int same = find_same(req, &command.cmd, err);
-    if (same < 0) return -1;
-    if (same > 0) return acknowledged(req, err);
-    if (check_model(req, &command.cmd, err) != 0) return -1;
-    return publish(req, &command, err);
+    if (type && http__media_is(type, "application/cloudevents+json"))
+        return http__submit(req, req->body.data, req->body.len, type, acknowledged, err);
+    if (http__choose_id(req, &job_id, err) != 0) return -1;
+    members[1].json = arena_printf(&req->arena, "\"%s\"", job_id); /* needs no escapes */
+    int rc = wire_object_defaults(req->body.data, req->body.len, members, 2, &value, err);
+    if (rc == 0) rc = http__submit(req, value.data, value.len, NULL, acknowledged, err);
+    buf_done(&value); /* the bus has copied it */
+    return rc;
 }

@@ -249,16 +249,24 @@ bool http__guard_is_busy(struct http_guard *guard); /* an answer is being made o
  */
 int http__put_record(struct http_request *req, const struct job_record *rec, struct err *err) MUSTCHECK; /* jobs.c */
 void http__put_accepted(struct http_request *req, const char *job_id, enum job_state state);
-int64_t http__prefer_wait_ms(const struct http_request *req);                                     /* 0: none */
+int64_t http__prefer_wait_ms(const struct http_request *req); /* 0: none */
+/* create.c: an id for a job whose sender chose none: of the Idempotency-Key, or a fresh one. */
+int http__choose_id(struct http_request *req, const char **ret, struct err *err) MUSTCHECK;
+/* create.c: checks a create command and publishes it; `step` comes after Kafka's acknowledgement, or at once where the
+ * same job is there already. Sets req->job_id. content_type: of the command, NULL: plain JSON. */
+int http__submit(struct http_request *req, const char *value, size_t len, const char *content_type,
+                 http_handler_fn *step, struct err *err) MUSTCHECK;
 http_handler_fn http__job_create, http__job_list, http__job_get, http__job_doc, http__job_cancel; /* jobs.c, create.c */
 http_handler_fn http__artifact_get;                                                               /* artifacts.c */
 http_handler_fn http__upload_done;                                                                /* uploads.c */
 int http__upload_body(struct http_request *req, const char *bytes, size_t len, struct err *err);
 void http__upload_end(struct http_request *req);
 void http__uploads_collect(struct http *http);
-http_handler_fn http__live, http__ready;                                     /* monitor.c */
-http_handler_fn http__overview, http__queues, http__workers, http__mode_set; /* views.c */
-http_handler_fn http__server_metadata;                                       /* views.c */
-http_handler_fn http__web_get, http__schema_get;                             /* web.c */
+http_handler_fn http__live, http__ready;                                                       /* monitor.c */
+http_handler_fn http__overview, http__queues, http__workers, http__mode_set;                   /* views.c */
+http_handler_fn http__server_metadata;                                                         /* views.c */
+http_handler_fn http__models, http__model_metadata, http__model_ready, http__repository_index; /* models.c */
+http_handler_fn http__infer;                                                                   /* infer.c */
+http_handler_fn http__web_get, http__schema_get;                                               /* web.c */
 
 #endif

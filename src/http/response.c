@@ -67,7 +67,13 @@ void http__fail(struct http_request *req, const struct err *err) {
         res->type = "application/problem+json";
         put_problem(err, status, &res->body);
     } else {
-        wire_error_encode(err->code, err->msg, err_code_retryable(err->code), &res->body);
+        struct buf envelope = {0};
+        wire_error_encode(err->code, err->msg, err_code_retryable(err->code), &envelope);
+        bool inference = strncmp(req->raw_uri, "/v2", 3) == 0; /* its clients look for "error" */
+        if (inference) put_member(&res->body, "{\"error\":", err->msg);
+        buf_puts(&res->body, inference ? "," : "{");
+        buf_append(&res->body, envelope.data + 1, envelope.len - 1);
+        buf_done(&envelope);
     }
     if (status == 429 || status == 503) http__header(req, "Retry-After", RETRY_AFTER_S);
     if (status == 401) http__header(req, "WWW-Authenticate", "Bearer realm=\"penstock\"");

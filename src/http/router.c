@@ -4,7 +4,8 @@
 
 #include "http_internal.h"
 
-#define JSON " application/json "
+#define JSON          " application/json "
+#define JSON_OR_BYTES " application/json application/octet-stream "
 #define ROUTE(verb, template, needed, handler, ...)                                                                    \
     { .method = HTTP_##verb, .path = template, .role = HTTP_##needed, .handle = handler, __VA_ARGS__ }
 
@@ -23,6 +24,14 @@ static const struct http_route routes[] = {
     ROUTE(GET, "/v2", ANYBODY, http__server_metadata, .flags = HTTP_INLINE),
     ROUTE(GET, "/v2/health/live", ANYBODY, http__live, .flags = HTTP_INLINE),
     ROUTE(GET, "/v2/health/ready", ANYBODY, http__ready, .flags = HTTP_INLINE),
+    ROUTE(GET, "/v2/models", READ, http__models),
+    ROUTE(GET, "/v2/models/{model}", READ, http__model_metadata),
+    ROUTE(GET, "/v2/models/{model}/versions/{version}", READ, http__model_metadata),
+    ROUTE(GET, "/v2/models/{model}/ready", READ, http__model_ready),
+    ROUTE(GET, "/v2/models/{model}/versions/{version}/ready", READ, http__model_ready),
+    ROUTE(POST, "/v2/models/{model}/infer", SUBMIT, http__infer, .types = JSON_OR_BYTES),
+    ROUTE(POST, "/v2/models/{model}/versions/{version}/infer", SUBMIT, http__infer, .types = JSON_OR_BYTES),
+    ROUTE(POST, "/v2/repository/index", READ, http__repository_index),
     ROUTE(GET, "/v1/overview", READ, http__overview),
     ROUTE(GET, "/v1/queues", READ, http__queues),
     ROUTE(GET, "/v1/workers", READ, http__workers),

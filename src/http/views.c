@@ -104,7 +104,7 @@ int http__workers(struct http_request *req, struct err *err) {
 
 int http__server_metadata(struct http_request *req, struct err *err) {
     put_text(&req->res.body, "{\"name\":\"penstock\",\"version\":", req->http->cfg.version);
-    buf_puts(&req->res.body, ",\"extensions\":[]}");
+    buf_puts(&req->res.body, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"]}");
     http__json(req, 200);
     return HTTP_DONE;
 }

@@ -78,7 +78,7 @@ static void put_bytes_data(struct buf *out, const struct tensor *tensor) {
     }
 }
 
-static void put_data(struct buf *out, const struct tensor *tensor) {
+void wire__put_elements(struct buf *out, const struct tensor *tensor) {
     if (tensor->datatype == DATATYPE_BYTES) {
         put_bytes_data(out, tensor);
         return;
@@ -110,7 +110,7 @@ static void put_tensor(struct buf *out, const struct tensor *tensor, const struc
         wire__put_int(out, (int64_t)artifact->size_bytes);
     } else {
         wire__put_literal(out, "{\"data\":[");
-        put_data(out, tensor);
+        wire__put_elements(out, tensor);
         wire__put_literal(out, "]");
     }
     wire__put_literal(out, ",\"datatype\":\"");
@@ -158,7 +158,7 @@ void wire_input_encode(const struct tensor *tensor, const char *uri, struct buf 
         wire_json_string(uri, strlen(uri), out);
     } else {
         wire__put_literal(out, ",\"data\":[");
-        put_data(out, tensor);
+        wire__put_elements(out, tensor);
         wire__put_literal(out, "]");
     }
     wire__put_literal(out, "}");

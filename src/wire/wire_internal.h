@@ -78,6 +78,9 @@ int wire__tensor_check(const struct wire__tensor *tensor, size_t index, size_t *
 /* Writes the elements of a checked tensor, as tensor.h lays them out. */
 void wire__tensor_store(const struct wire__tensor *tensor, void *dst);
 
+/* result.c: the elements, as JSON between brackets. The tensor is sound: of BYTES, every length leads to the next one. */
+void wire__put_elements(struct buf *out, const struct tensor *tensor);
+
 /* --- fp16.c: IEEE 754 binary16 ------------------------------------------------------------------------------------ */
 uint16_t wire__fp16_from_double(double value); /* nearest, ties to even; too big: infinity */
 float wire__fp16_to_float(uint16_t half);

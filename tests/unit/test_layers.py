@@ -18,7 +18,7 @@ ORDER = ["base", "config", "artifact", "image", "job", "wire", "bus", "store", "
 # wire fills and onnx implements; so it stands with base's headers. A test below holds it to that.
 MODULE_OF = {
     **dict.fromkeys(["err", "clock", "log", "mem", "buf", "loop", "tensor", "nearest", "executor", "beneath", "uuid", "sha256"], "base"),
-    "wire_config": "wire", "wire_json": "wire", "bus_kafka": "bus", "store_view": "store", "store_outbox": "store", "store_policy": "store", "store_watch": "store", "registry": "executor", "worker_models": "worker", "onnx_report": "onnx", "onnx_backend": "onnx",
+    "wire_config": "wire", "wire_infer": "wire", "wire_json": "wire", "bus_kafka": "bus", "store_view": "store", "store_outbox": "store", "store_policy": "store", "store_watch": "store", "registry": "executor", "worker_models": "worker", "onnx_report": "onnx", "onnx_backend": "onnx",
 }
 
 # Library headers and the one folder that may see them.
