@@ -55,7 +55,7 @@ struct Fiber {
     void *fake_stack = nullptr;
 };
 
-std::vector<Fiber *> fibers;
+std::vector<Fiber *> &fibers = *new std::vector<Fiber *>; /* kept to the end: a plug-in is never closed */
 std::vector<Fiber *> at_work; /* by thread: the fiber that it waits in */
 std::vector<bool> ended;      /* by thread */
 std::vector<uint64_t> slots;  /* by thread: what it gives to a shuffle, by turns in one of two */
