@@ -151,9 +151,10 @@ struct http_request {
     struct buf body;
     size_t discarded; /* of the body of a refused request */
     struct http_response res;
-    struct store *st;          /* the worker's, while a handler runs */
-    http_handler_fn *step;     /* what the pool calls next */
-    int64_t queued_ms;         /* since when it waits for a worker */
+    struct store *st;      /* the worker's, while a handler runs */
+    http_handler_fn *step; /* what the pool calls next */
+    int64_t queued_ms;     /* since when it waits for a worker */
+    int64_t began_us;
     struct http_request *next; /* in the pool's queue */
     int64_t wait_ms;           /* of `Prefer: wait` */
     const char *job_id;
@@ -219,6 +220,7 @@ struct http {
     struct http_waiter *waiter;
     struct http_monitor *monitor;
     struct http_guard *guard;
+    struct http_metrics *metrics;
     struct artifact_root *artifacts, *inputs; /* NULL: none */
     atomic_bool stopping;
     atomic_int suspended;             /* requests that no connection thread has */
@@ -244,6 +246,12 @@ bool http__conn_is_over(const struct http_conn *conn);     /* one connection too
 void http__conn_refuse(struct http_conn *conn, const struct err *err);
 
 bool http__guard_is_busy(struct http_guard *guard); /* an answer is being made or sent */
+
+/* --- metrics.c: for Prometheus ------------------------------------------------------------------------------------ */
+struct http_metrics *http__metrics_new(void);
+void http__metrics_free(struct http_metrics *metrics);
+void http__metrics_count(struct http_metrics *metrics, const struct http_request *req); /* when it is over */
+http_handler_fn http__metrics_get;
 
 /* --- handlers ------------------------------------------------------------------------------------------------------
  */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "http_internal.h"
+#include "penstock/clock.h"
 
 struct http_request *http__request_new(struct http *http, struct MHD_Connection *mhd, const char *raw_uri) {
     struct http_request *req = mem_calloc(1, sizeof *req);
@@ -16,11 +17,13 @@ struct http_request *http__request_new(struct http *http, struct MHD_Connection 
     req->conn = info ? info->socket_context : NULL;
     req->raw_uri = arena_strdup(&req->arena, raw_uri);
     req->res.fd = -1;
+    req->began_us = clock_mono_us(&clock_system);
     return req;
 }
 
 void http__request_free(struct http_request *req) {
     if (!req) return;
+    http__metrics_count(req->http->metrics, req);
     if (req->route && req->route->on_end) req->route->on_end(req);
     atomic_fetch_sub(&req->http->body_bytes, req->body.len);
     if (req->res.fd >= 0) close(req->res.fd);

@@ -429,6 +429,7 @@ static void *run_ticker(void *arg) {
 static void free_parts(struct http *http) {
     http__auth_free(http->auth);
     http__guard_free(http->guard);
+    http__metrics_free(http->metrics);
     artifact_root_free(http->artifacts);
     artifact_root_free(http->inputs);
     free(http);
@@ -440,6 +441,7 @@ int http_start(const struct http_config *cfg, struct http **ret, struct err *err
     int fd = -1;
     http->cfg = *cfg;
     http->guard = http__guard_new(http);
+    http->metrics = http__metrics_new();
     if (!*cfg->tls_cert != !*cfg->tls_key) {
         err_set(err, ERR_CONFIG, "http.tls_cert and http.tls_key: one without the other");
         goto fail;
