@@ -35,8 +35,7 @@ int bus_kafka_group_consumer(const struct bus_kafka_config *cfg, const char *gro
                              struct bus_consumer **ret, struct err *err) MUSTCHECK;
 
 /* Reads every partition of `topic` outside any group (events, verify), read_committed. from: BUS_OFFSET_BEGINNING or
- * _END. With BUS_OFFSET_BEGINNING, *ret_ends (if not NULL; caller frees) holds the log's end per partition at this
- * moment. */
+ * _END. *ret_ends (if not NULL; caller frees) holds the log's end per partition at this moment. */
 int bus_kafka_reader(const struct bus_kafka_config *cfg, const char *topic, int64_t from, struct bus_consumer **ret,
                      struct bus_position **ret_ends, size_t *ret_end_count, struct err *err) MUSTCHECK;
 

@@ -206,6 +206,20 @@ void http__monitor_stop(struct http_monitor *monitor);
 int http__monitor_admit(struct http_monitor *monitor, const char *model, struct err *err) MUSTCHECK;
 bool http__monitor_kafka(struct http_monitor *monitor);
 
+/* --- hub.c: events to whoever listens ------------------------------------------------------------------------------
+ */
+struct http_hub;
+int http__hub_new(struct http *http, struct http_hub **ret, struct err *err) MUSTCHECK;
+void http__hub_stop(struct http_hub *hub); /* ends every stream, takes no more */
+void http__hub_free(struct http_hub *hub);
+/* The request is answered with a stream of every event, or of those of `model`: from now on, or on behind `last_id`,
+ * digits and dots. ERR_BUS_UNAVAILABLE while Kafka has not answered yet. */
+int http__hub_follow(struct http_hub *hub, struct http_request *req, const char *model, const char *last_id,
+                     struct err *err) MUSTCHECK;
+/* Likewise with the events of one job behind that seq, its past ones too, until it ends. */
+int http__hub_follow_job(struct http_hub *hub, struct http_request *req, const struct job_record *rec, int64_t after,
+                         struct err *err) MUSTCHECK;
+
 /* --- server.c ------------------------------------------------------------------------------------------------------
  */
 struct http {
@@ -219,6 +233,7 @@ struct http {
     struct http_publisher *publisher;
     struct http_waiter *waiter;
     struct http_monitor *monitor;
+    struct http_hub *hub;
     struct http_guard *guard;
     struct http_metrics *metrics;
     struct artifact_root *artifacts, *inputs; /* NULL: none */
@@ -255,6 +270,8 @@ http_handler_fn http__metrics_get;
 
 /* --- handlers ------------------------------------------------------------------------------------------------------
  */
+/* jobs.c: the record of params[0]; ERR_NOT_FOUND without one. */
+int http__job_find(struct http_request *req, struct job_record *ret, struct err *err) MUSTCHECK;
 int http__put_record(struct http_request *req, const struct job_record *rec, struct err *err) MUSTCHECK; /* jobs.c */
 void http__put_accepted(struct http_request *req, const char *job_id, enum job_state state);
 int64_t http__prefer_wait_ms(const struct http_request *req); /* 0: none */
@@ -265,6 +282,7 @@ int http__choose_id(struct http_request *req, const char **ret, struct err *err)
 int http__submit(struct http_request *req, const char *value, size_t len, const char *content_type,
                  http_handler_fn *step, struct err *err) MUSTCHECK;
 http_handler_fn http__job_create, http__job_list, http__job_get, http__job_doc, http__job_cancel; /* jobs.c, create.c */
+http_handler_fn http__events_all, http__events_of_job;                                            /* events.c */
 http_handler_fn http__artifact_get;                                                               /* artifacts.c */
 http_handler_fn http__upload_done;                                                                /* uploads.c */
 int http__upload_body(struct http_request *req, const char *bytes, size_t len, struct err *err);

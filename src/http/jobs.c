@@ -54,7 +54,7 @@ static int find(struct http_request *req, struct job_record *ret, struct err *er
     return 0;
 }
 
-static int find_existing(struct http_request *req, struct job_record *ret, struct err *err) {
+int http__job_find(struct http_request *req, struct job_record *ret, struct err *err) {
     if (find(req, ret, err) != 0) return -1;
     return ret->state != JOB_STATE_NONE ? 0 : err_set(err, ERR_NOT_FOUND, "there is no job %s", req->params[0]);
 }
@@ -64,7 +64,7 @@ static int find_existing(struct http_request *req, struct job_record *ret, struc
 
 static int answer_record(struct http_request *req, struct err *err) {
     struct job_record rec = {0};
-    if (find_existing(req, &rec, err) != 0 || http__put_record(req, &rec, err) != 0) return -1;
+    if (http__job_find(req, &rec, err) != 0 || http__put_record(req, &rec, err) != 0) return -1;
     http__json(req, 200);
     if (req->wait_ms > 0) http__header(req, "Preference-Applied", "wait=%lld", (long long)req->wait_ms / 1000);
     return HTTP_DONE;
@@ -85,7 +85,7 @@ int http__job_doc(struct http_request *req, struct err *err) {
     const char *what = req->uri.segments[2], *doc = NULL;
     struct job_record rec = {0};
     size_t len = 0;
-    if (find_existing(req, &rec, err) != 0 || store_job_doc(req->st, what, rec.job_id, &req->arena, &doc, &len, err))
+    if (http__job_find(req, &rec, err) != 0 || store_job_doc(req->st, what, rec.job_id, &req->arena, &doc, &len, err))
         return -1;
     if (!doc)
         return err_set(err, ERR_NOT_FOUND, "job %s is %s and has no %s", rec.job_id, job_state_name(rec.state), what);

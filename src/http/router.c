@@ -17,6 +17,8 @@ static const struct http_route routes[] = {
     ROUTE(GET, "/jobs/{job_id}/result", READ, http__job_doc),
     ROUTE(GET, "/jobs/{job_id}/spec", READ, http__job_doc),
     ROUTE(GET, "/jobs/{job_id}/error", READ, http__job_doc),
+    ROUTE(GET, "/jobs/{job_id}/events", READ, http__events_of_job),
+    ROUTE(GET, "/events", READ, http__events_all, .query = " model "),
     ROUTE(GET, "/jobs/{job_id}/artifacts/{name}", READ, http__artifact_get),
     ROUTE(GET, "/jobs/{job_id}/artifacts/{token}/{name}", READ, http__artifact_get),
     ROUTE(POST, "/uploads", SUBMIT, http__upload_done, .flags = HTTP_STREAMED, .types = " application/octet-stream ",

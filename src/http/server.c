@@ -452,13 +452,15 @@ int http_start(const struct http_config *cfg, struct http **ret, struct err *err
     if (http__auth_new(cfg, address.loopback, &http->auth, err) != 0 || open_roots(http, err) != 0 ||
         (fd = listen_on(http, &address, err)) < 0 || http__pool_new(http, &http->pool, err) != 0 ||
         http__publisher_new(http, &http->publisher, err) != 0 || http__waiter_new(http, &http->waiter, err) != 0 ||
-        http__monitor_new(http, &http->monitor, err) != 0 || start_daemon(http, fd, err) != 0)
+        http__monitor_new(http, &http->monitor, err) != 0 || http__hub_new(http, &http->hub, err) != 0 ||
+        start_daemon(http, fd, err) != 0)
         goto fail;
     http__thread(&http->ticker, run_ticker, http);
     *ret = http;
     return 0;
 fail:
     if (fd >= 0) close(fd);
+    http__hub_free(http->hub);
     http__monitor_stop(http->monitor);
     http__waiter_free(http->waiter);
     http__publisher_free(http->publisher);
@@ -469,13 +471,14 @@ fail:
 
 const char *http_url(const struct http *http) { return http->url; }
 
-/* In the order of the flow: no new requests; those that wait for jobs go on, then those that wait for Kafka, then what
+/* In the order of the flow: no new requests; the streams end; those that wait for jobs go on, then those that wait for Kafka, then what
  * the pool still has; when no connection is suspended any more, libmicrohttpd may go. */
 void http_stop(struct http *http) {
     if (!http) return;
     atomic_store(&http->stopping, true);
     int fd = MHD_quiesce_daemon(http->daemon);
     if (fd >= 0) close(fd);
+    http__hub_stop(http->hub);
     http__waiter_stop(http->waiter);
     http__publisher_drain(http->publisher);
     int64_t deadline = clock_mono_ms(&clock_system) + STOP_MS;
@@ -486,6 +489,7 @@ void http_stop(struct http *http) {
     http__monitor_stop(http->monitor);
     MHD_stop_daemon(http->daemon);
     http__pool_stop(http->pool);
+    http__hub_free(http->hub);
     http__waiter_free(http->waiter);
     http__publisher_free(http->publisher);
     free_parts(http);

@@ -2,7 +2,7 @@
  * nothing. A sleeping stream has no thread: its connection is suspended and the writer wakes it.
  *
  * A reader that does not keep up must not fill the memory: what waits for it is bounded, and when it is full the stream
- * ends. The client comes again with the id of the last event that it got, and misses nothing.
+ * ends. The bound is looked at before a piece is taken, so that no piece is too large for everybody. The client comes again with the id of the last event that it got, and misses nothing.
  *
  * The stream has two owners, the writer and the connection; the last one frees it. The lock is held while the
  * connection is suspended and resumed, so that no wake-up falls between looking and sleeping. */
@@ -12,7 +12,7 @@
 #include "http_internal.h"
 
 #define BLOCK_BYTES   ((size_t)16384)
-#define WAITING_BYTES ((size_t)1024 * 1024)
+#define WAITING_BYTES ((size_t)2 * 1024 * 1024)
 
 struct http_stream {
     pthread_mutex_t lock;
@@ -52,7 +52,7 @@ static void wake(struct http_stream *stream) {
 
 bool http__stream_write(struct http_stream *stream, const char *bytes, size_t len) {
     pthread_mutex_lock(&stream->lock);
-    if (stream->waiting.len - stream->sent + len > WAITING_BYTES) stream->ended = true;
+    if (stream->waiting.len - stream->sent > WAITING_BYTES) stream->ended = true;
     bool open = !stream->ended && !stream->abandoned;
     if (open) buf_append(&stream->waiting, bytes, len);
     wake(stream);
