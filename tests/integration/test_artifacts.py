@@ -66,8 +66,12 @@ class Artifacts(unittest.TestCase):
                   "npy": {**head, "uri": f"file://{self.inputs}/deep/im%20age.npy"}}
         self.house.produce([flow.create(job_id, "digits", inputs=[tensor]) for job_id, tensor in inputs.items()])
         results = {job_id: self.result(job_id) for job_id in inputs}
-        self.assertEqual(results["raw"], results["inline"])
-        self.assertEqual(results["npy"], results["inline"])
+        scores = {job_id: result["outputs"][0].pop("data") for job_id, result in results.items()}
+        for job_id in ("raw", "npy"):
+            self.assertEqual(results[job_id], results["inline"])
+            for ours, theirs in zip(scores[job_id], scores["inline"], strict=True):
+                # Which kernels run depends on how many jobs a batch has, and so does the order of additions.
+                self.assertAlmostEqual(ours, theirs, delta=1e-5)
 
     def test_input_that_may_not_be_read_fails_its_job_with_the_reason(self):
         (self.inputs / "link").symlink_to("/etc/hostname")

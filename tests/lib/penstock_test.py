@@ -229,21 +229,19 @@ def redis_hash(redis, key):
 # --- Kafka ------------------------------------------------------------------------------------------------------------
 
 class Kafka:
-    """A real Apache Kafka, one node, through scripts/lib/kafka. `properties` are "name=value" for server.properties, `users`
-    "name:password" of SCRAM-SHA-256."""
+    """A real Apache Kafka, one node, through scripts/lib/kafka. `properties` are "name=value" for server.properties."""
 
-    def __init__(self, *properties, users=()):
+    def __init__(self, *properties):
         need_program("kcat", "kcat")
         self.dir = temp_dir("kafka")
         self.port, self.controller_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.properties = properties
-        self.users = [part for user in users for part in ("--scram", user)]
         self.start()
 
     def start(self):
         self.process = Process([SOURCE_DIR / "scripts/lib/kafka", "start", "--dir", self.dir, "--port", self.port,
-                                "--controller-port", self.controller_port, *self.users, "--", *self.properties],
+                                "--controller-port", self.controller_port, "--", *self.properties],
                                self.dir / "start.log")
         wait_for(self._ready, 180, lambda: f"Kafka is ready:\n{self.process.log()}")
 
