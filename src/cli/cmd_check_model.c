@@ -25,7 +25,8 @@ static const struct cli_option options[] = {
     {"rtol", OPT_RTOL, "R", NULL, "how much an element may differ, as a part of what it should be (default 1e-3)"},
     {"atol", OPT_ATOL, "A", NULL, "and beside that (default 1e-5); NaN never passes"},
     {"batch", OPT_BATCH, "N", NULL, "what an input's free dimensions are taken for when memory is planned (default 1)"},
-    {"device", OPT_DEVICE, "DEVICE", "cpu|cuda", "where to run: cpu (default), or cuda, which needs the plug-in"},
+    {"device", OPT_DEVICE, "DEVICE", "cpu|cuda",
+     "cpu (default), or cuda: the model must load on a GPU, too; not with --data"},
     {"threads", OPT_THREADS, "N", NULL, "of one run (default 1)"},
     {"plain", OPT_PLAIN, NULL, NULL, "node by node as the file has them, on the reference kernels, by one thread"},
     {0},
@@ -310,12 +311,38 @@ static int parse_tolerance(struct cli_context *ctx, const char *name, const char
     return -1;
 }
 
-static int check_device(const struct check *check, const char *device, struct err *err) {
+static int refused_by(const struct executor_error *error, struct err *err) {
+    enum err_code code = err_code_from_name(error->code);
+    return err_set(err, code == ERR_NONE ? ERR_MODEL_LOAD_FAILED : code, "onnx-cuda: %s", error->message);
+}
+
+/* Loads the model on the device, as a worker would. */
+static int load_on_device(const struct executor_ops *ops, const char *folder, struct err *err) {
+    const struct executor_options how = {0};
+    const struct executor_model_source source = {.name = "model", .version = "1", .path = folder};
+    struct executor *ex;
+    struct executor_model *model;
+    struct executor_error error = {0};
+    char device[128];
+    if (ops->probe(&how, device, sizeof device, &error) != 0 || ops->open(&how, &ex, &error) != 0)
+        return refused_by(&error, err);
+    int rc = ops->load(ex, &source, &model, &error);
+    if (rc == 0) ops->unload(model);
+    ops->close(ex);
+    return rc == 0 ? 0 : refused_by(&error, err);
+}
+
+/* cuda: is the plug-in there, and a device, and does the model load on it? What is printed is the CPU's view of it. */
+static int check_device(struct check *check, const char *device, struct err *err) {
     const struct executor_ops *ops;
-    const char *plugins = config_string(check->ctx->cfg, "worker.plugin_dir");
+    const char *plugins = config_string(check->ctx->cfg, "worker.plugin_dir"), *slash = strrchr(check->file, '/');
     if (strcmp(device, "cpu") == 0) return 0;
     if (strcmp(device, "cuda") != 0) return err_set(err, ERR_USAGE, "--device '%s' is neither cpu nor cuda", device);
-    return registry_executor_find("onnx-cuda", *plugins ? plugins : NULL, &ops, err);
+    if (check->data) return err_set(err, ERR_USAGE, "--data runs on the CPU only: leave --device out");
+    if (!slash || strcmp(slash, "/model.onnx") != 0)
+        return err_set(err, ERR_USAGE, "with --device cuda PATH is a folder with model.onnx");
+    if (registry_executor_find("onnx-cuda", *plugins ? plugins : NULL, &ops, err) != 0) return -1;
+    return load_on_device(ops, arena_strndup(&check->arena, check->file, (size_t)(slash - check->file)), err);
 }
 
 static int finish(struct check *check, int rc, struct err *err) {

@@ -74,7 +74,14 @@ class CheckModel(unittest.TestCase):
                      [model, "--data", "/nowhere"]):
             with self.subTest(args):
                 self.assertEqual(self.check(*args, code=2).stdout.count("Usage"), 0)
-        self.assertIn("onnx-cuda", self.check(model, "--device", "cuda", code=2).stderr)
+        self.check(model, "--device", "cuda", "--data", model, code=2)
+        self.check(model / "model.onnx", "--device", "cuda", "-s", "worker.plugin_dir=/nowhere", code=2)
+
+    def test_a_gpu_or_plugin_that_is_not_there_is_told(self):
+        model = pt.SOURCE_DIR / "models/digits/1"
+        self.assertIn("onnx-cuda", self.check(model, "--device", "cuda", "-s", "worker.plugin_dir=/nowhere", code=2).stderr)
+        told = pt.penstock("check-model", model, "--device", "cuda", check=False)
+        self.assertTrue(told.returncode == 0 or "onnx-cuda" in told.stderr, told)
 
 
 if __name__ == "__main__":
