@@ -12,7 +12,7 @@ except ImportError:
 
 ROOT = pathlib.Path(os.environ.get("PENSTOCK_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
 PAGES = {("GET", "/"), ("GET", "/web/{file}")}  # the dashboard: no interface
-NOT_SERVED_YET = {("GET", "/v1/guarantees"), ("GET", "/events"), ("GET", "/jobs/{job_id}/events")}
+NOT_SERVED_YET = {("GET", "/v1/guarantees")}
 
 
 def routes():
