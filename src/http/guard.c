@@ -167,6 +167,13 @@ bool http__guard_is_busy(struct http_guard *guard) {
     return busy;
 }
 
+/* The client has closed with its body incomplete, and nothing of it is left to read. libmicrohttpd, whose epoll is
+ * edge-triggered, does not hear of an end that came together with the last bytes. */
+static bool has_left(const struct http_conn *conn) {
+    char byte;
+    return conn->fd >= 0 && !conn->told && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void http__guard_tick(struct http_guard *guard) {
     int64_t now = clock_mono_ms(&clock_system);
     struct err late;
@@ -175,8 +182,9 @@ void http__guard_tick(struct http_guard *guard) {
     for (struct http_conn *conn = guard->list.next; conn != &guard->list; conn = conn->next) {
         enum http_stage stage = atomic_load(&conn->stage);
         int64_t since = atomic_load(&conn->since_ms), allowed = atomic_load(&conn->allowed_ms);
-        if (stage == HTTP_STAGE_BUSY || now - since <= allowed) continue;
-        end_with(conn, stage == HTTP_STAGE_IDLE ? NULL : &late);
+        bool left = stage == HTTP_STAGE_BODY && has_left(conn);
+        if (stage == HTTP_STAGE_BUSY || (now - since <= allowed && !left)) continue;
+        end_with(conn, left || stage == HTTP_STAGE_IDLE ? NULL : &late);
     }
     pthread_mutex_unlock(&guard->lock);
 }
