@@ -1,9 +1,9 @@
 /* Between the files of http. A request's way:
  *
- *   connection thread (libmicrohttpd's; few, by epoll)     server.c: reads it, refuses it, or hands it on and forgets
- * it worker thread (each with a connection to Redis)        pool.c: calls the route's handler publisher, waiter, or
- * whoever it waits for             publish.c, wait.c: hand it back to the pool for its next step connection thread
- * server.c: sends what http__answer says
+ *   connection thread (few, by epoll)         server.c           reads it, refuses it, or hands it on and forgets it
+ *   worker thread (each with its own Redis)   pool.c             calls the route's handler
+ *   publisher, waiter: whoever it waits for   publish.c, wait.c  hand it back to the pool for its next step
+ *   connection thread                         server.c           sends what http__answer says
  *
  * A handler is
  *
@@ -285,6 +285,7 @@ http_handler_fn http__job_create, http__job_list, http__job_get, http__job_doc, 
 http_handler_fn http__events_all, http__events_of_job;                                            /* events.c */
 http_handler_fn http__artifact_get;                                                               /* artifacts.c */
 http_handler_fn http__upload_done;                                                                /* uploads.c */
+int http__write_all(int fd, const char *bytes, size_t len, struct err *err) MUSTCHECK;
 int http__upload_body(struct http_request *req, const char *bytes, size_t len, struct err *err);
 void http__upload_end(struct http_request *req);
 void http__uploads_collect(struct http *http);

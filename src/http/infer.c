@@ -4,10 +4,8 @@
  *
  * The request's `id` is the client's own name for it and comes back; it is no job_id, since clients count them from 0
  * and mean something else by them. Who wants to be able to repeat a request sends an Idempotency-Key. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "http_internal.h"
 #include "penstock/uuid.h"
@@ -37,17 +35,9 @@ static int upload(struct http_request *req, struct wire_infer_input *input, stru
     char id[UUID_SIZE];
     int fd;
     if (uuid_v7(id, err) != 0 || artifact_upload_begin(root, id, &fd, err) != 0) return -1;
-    const char *at = input->tensor.data;
-    for (size_t left = input->tensor.size_bytes; left > 0;) {
-        ssize_t n = write(fd, at, left);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            err_set_errno(err, ERR_SYSTEM, "input '%.100s': write", input->tensor.name);
-            artifact_upload_abort(root, id, fd);
-            return -1;
-        }
-        at += n;
-        left -= (size_t)n;
+    if (http__write_all(fd, input->tensor.data, input->tensor.size_bytes, err) != 0) {
+        artifact_upload_abort(root, id, fd);
+        return -1;
     }
     return artifact_upload_end(root, id, fd, &req->arena, &input->uri, err);
 }

@@ -32,7 +32,7 @@ static struct upload *upload_of(struct http_request *req, struct err *err) {
     return up;
 }
 
-static int write_all(int fd, const char *bytes, size_t len, struct err *err) {
+int http__write_all(int fd, const char *bytes, size_t len, struct err *err) {
     while (len > 0) {
         ssize_t n = write(fd, bytes, len);
         if (n < 0 && errno == EINTR) continue;
@@ -51,7 +51,7 @@ int http__upload_body(struct http_request *req, const char *bytes, size_t len, s
         return err_set(err, ERR_TOO_LARGE, "the upload has more than %" PRId64 " bytes",
                        req->http->cfg.max_upload_bytes);
     sha256_add(up->sha, bytes, len);
-    return write_all(up->fd, bytes, len, err);
+    return http__write_all(up->fd, bytes, len, err);
 }
 
 int http__upload_done(struct http_request *req, struct err *err) {
