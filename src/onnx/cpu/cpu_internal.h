@@ -2,7 +2,7 @@
 #ifndef PENSTOCK_ONNX_CPU_INTERNAL_H
 #define PENSTOCK_ONNX_CPU_INTERNAL_H
 
-#include "../onnx_internal.h"
+#include "forms.h"
 
 #define OP_INFER(name) int onnx__##name##_infer(struct onnx__step *step, struct err *err)
 #define OP_RUN(name)   int onnx__##name##_run(const struct onnx__step *step, struct err *err)
@@ -259,39 +259,21 @@ void onnx__rows_next(struct onnx__rows *rows);
 int onnx__broadcast_infer(const struct onnx__step *step, size_t first, enum datatype datatype,
                           struct err *err) MUSTCHECK;
 
-/* strided.c: an input seen as an output's elements in their order. */
-#define STRIDED_MAX_RANK (2 * TENSOR_MAX_RANK)
-struct onnx__strided {
-    int rank;
-    int64_t shape[STRIDED_MAX_RANK], strides[STRIDED_MAX_RANK]; /* in bytes; 0 repeats, negative goes backwards */
-};
-struct onnx__strided onnx__strided_of(const struct tensor *tensor); /* as it lies in memory */
-/* Broadcast over `out`. */
-struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const struct tensor *out);
-/* Without dimensions of 1, and with neighbours joined; at least one dimension is left. */
-struct onnx__strided onnx__strided_joined(const struct onnx__strided *view, size_t size);
+/* strided.c */
 void onnx__strided_copy(const struct onnx__strided *view, size_t size, const void *from, void *to);
+int onnx__strided_run(const struct onnx__step *step, onnx__view_fn *view_of, struct err *err) MUSTCHECK;
 
 /* gather.c: numbers that pick elements */
 int onnx__index_check(const struct onnx__step *step, const struct tensor *indices, struct err *err) MUSTCHECK;
 /* Element `at` of the indices, counted from the front of a dimension of `dim`. */
 int onnx__index_read(const struct onnx__step *step, const struct tensor *indices, int64_t at, int64_t dim, int64_t *ret,
                      struct err *err) MUSTCHECK;
-/* GatherElements and ScatterElements: indices (input 1) that stand for the coordinate along `axis` of input 0. */
-int onnx__elements_axis(const struct onnx__step *step, int *ret, struct err *err) MUSTCHECK;
+/* Where index `number` of GatherElements and ScatterElements points. */
 int onnx__elements_find(const struct onnx__step *step, int axis, int64_t number, int64_t *ret,
                         struct err *err) MUSTCHECK;
-/* GatherND and ScatterND: indices (input 1) whose last dimension holds leading coordinates of input 0. */
-struct onnx__tuples {
-    int batch_dims, length;
-    int64_t batches, per_batch; /* tuples: batches x per_batch */
-    int64_t batch_size, chunk;  /* elements of a batch of the data, and of what one tuple names */
-    struct tensor shape;        /* of all that they name */
-};
-int onnx__tuples_read(const struct onnx__step *step, int64_t batch_dims, struct onnx__tuples *ret,
-                      struct err *err) MUSTCHECK;
+/* The first element that tuple `number` of GatherND and ScatterND names. */
 int onnx__tuples_find(const struct onnx__step *step, const struct onnx__tuples *tuples, int64_t number, int64_t *ret,
-                      struct err *err) MUSTCHECK; /* the first element */
+                      struct err *err) MUSTCHECK;
 
 /* activation.c: the functions inside recurrent cells */
 struct onnx__activation {
@@ -334,12 +316,6 @@ struct onnx__conv {
     bool pointwise;
 };
 int onnx__conv_read(const struct onnx__step *step, struct onnx__conv *ret, struct err *err) MUSTCHECK;
-
-/* norm.c: Softmax's input as [outer, length, inner] */
-struct onnx__lanes {
-    int64_t outer, length, inner;
-};
-int onnx__lanes_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) MUSTCHECK;
 
 /* fast_gemm.c: a part of a product, [m, n] at c whose rows are `ld` apart, with its tail while it is in the cache. */
 struct onnx__part {

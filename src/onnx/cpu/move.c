@@ -30,26 +30,28 @@ OP_INFER(transpose) {
 }
 
 /* The output's dimension i is dimension perm[i] of `from`. */
-static void copy_permuted(const struct onnx__step *step, const struct onnx__strided *from, const int *perm) {
+static struct onnx__strided permuted(const struct onnx__strided *from, const int *perm) {
     struct onnx__strided view = {.rank = from->rank};
     for (int i = 0; i < from->rank; i++) {
         view.shape[i] = from->shape[perm[i]];
         view.strides[i] = from->strides[perm[i]];
     }
-    onnx__strided_copy(&view, datatype_size(step->in[0]->datatype), step->in[0]->data, step->out[0]->data);
+    return view;
 }
 
-OP_RUN(transpose) {
+int onnx__transpose_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret, struct err *err) {
+    struct onnx__strided from = onnx__strided_of(step->in[0]);
     int perm[TENSOR_MAX_RANK];
     if (read_perm(step, perm, err) != 0) return -1;
-    struct onnx__strided from = onnx__strided_of(step->in[0]);
-    copy_permuted(step, &from, perm);
+    *ret = permuted(&from, perm);
     return 0;
 }
 
+OP_RUN(transpose) { return onnx__strided_run(step, onnx__transpose_view, err); }
+
 /* --- Concat ------------------------------------------------------------------------------------------------------ */
 
-static int concat_axis(const struct onnx__step *step, int *ret, struct err *err) {
+int onnx__concat_axis(const struct onnx__step *step, int *ret, struct err *err) {
     const struct onnx__attr *attr = onnx__step_attr(step, "axis", ATTR_INT);
     if (!attr) return onnx__step_refuse(step, err, "attribute axis is missing");
     return onnx__step_axis(step, attr->integer, step->in[0]->rank, ret, err);
@@ -58,7 +60,7 @@ static int concat_axis(const struct onnx__step *step, int *ret, struct err *err)
 OP_INFER(concat) {
     struct tensor *out = step->out[0];
     int axis;
-    if (concat_axis(step, &axis, err) != 0) return -1;
+    if (onnx__concat_axis(step, &axis, err) != 0) return -1;
     onnx__shape_like(out, step->in[0]);
     for (size_t i = 1; i < step->in_count; i++) {
         const struct tensor *x = step->in[i];
@@ -74,7 +76,7 @@ OP_INFER(concat) {
 OP_RUN(concat) {
     struct tensor *out = step->out[0];
     int axis;
-    if (concat_axis(step, &axis, err) != 0) return -1;
+    if (onnx__concat_axis(step, &axis, err) != 0) return -1;
     int64_t outer = onnx__shape_product(out, 0, axis);
     char *to = out->data;
     for (int64_t i = 0; i < outer; i++)
@@ -98,8 +100,8 @@ static int read_block(const struct onnx__step *step, int64_t *ret, struct err *e
     return onnx__step_refuse(step, err, "attribute blocksize is not between 1 and %d", MAX_BLOCK);
 }
 
-/* The input seen in six dimensions, each of which has its distance. */
-static void split_dims(const struct onnx__step *step, const int64_t shape[6], const int perm[6]) {
+/* The input seen in six dimensions, each of which has its distance, and permuted. */
+static struct onnx__strided split_dims(const struct onnx__step *step, const int64_t shape[6], const int perm[6]) {
     struct onnx__strided view = {.rank = 6};
     int64_t stride = (int64_t)datatype_size(step->in[0]->datatype);
     for (int i = 5; i >= 0; i--) {
@@ -107,7 +109,7 @@ static void split_dims(const struct onnx__step *step, const int64_t shape[6], co
         view.strides[i] = stride;
         stride *= shape[i];
     }
-    copy_permuted(step, &view, perm);
+    return permuted(&view, perm);
 }
 
 OP_INFER(depth_to_space) {
@@ -124,17 +126,22 @@ OP_INFER(depth_to_space) {
     return 0;
 }
 
-OP_RUN(depth_to_space) {
+int onnx__depth_to_space_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret,
+                              struct err *err) {
     const int64_t *dims = step->in[0]->shape;
     int64_t block;
     if (read_block(step, &block, err) != 0) return -1;
     int64_t channels = dims[1] / (block * block);
     if (strcmp(onnx__step_string(step, "mode", "DCR"), "CRD") == 0)
-        split_dims(step, (int64_t[]){dims[0], channels, block, block, dims[2], dims[3]}, (int[]){0, 1, 4, 2, 5, 3});
+        *ret =
+            split_dims(step, (int64_t[]){dims[0], channels, block, block, dims[2], dims[3]}, (int[]){0, 1, 4, 2, 5, 3});
     else
-        split_dims(step, (int64_t[]){dims[0], block, block, channels, dims[2], dims[3]}, (int[]){0, 3, 4, 1, 5, 2});
+        *ret =
+            split_dims(step, (int64_t[]){dims[0], block, block, channels, dims[2], dims[3]}, (int[]){0, 3, 4, 1, 5, 2});
     return 0;
 }
+
+OP_RUN(depth_to_space) { return onnx__strided_run(step, onnx__depth_to_space_view, err); }
 
 OP_INFER(space_to_depth) {
     const struct tensor *x = step->in[0];
@@ -147,11 +154,14 @@ OP_INFER(space_to_depth) {
     return 0;
 }
 
-OP_RUN(space_to_depth) {
+int onnx__space_to_depth_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret,
+                              struct err *err) {
     const int64_t *dims = step->in[0]->shape;
     int64_t block;
     if (read_block(step, &block, err) != 0) return -1;
-    split_dims(step, (int64_t[]){dims[0], dims[1], dims[2] / block, block, dims[3] / block, block},
-               (int[]){0, 3, 5, 1, 2, 4});
+    *ret = split_dims(step, (int64_t[]){dims[0], dims[1], dims[2] / block, block, dims[3] / block, block},
+                      (int[]){0, 3, 5, 1, 2, 4});
     return 0;
 }
+
+OP_RUN(space_to_depth) { return onnx__strided_run(step, onnx__space_to_depth_view, err); }

@@ -34,16 +34,12 @@ OP_RUN(batch_norm) {
 
 /* --- Softmax ----------------------------------------------------------------------------------------------------- */
 
-/* The input seen as [outer, length, inner], normalised over length. Until opset 12 everything from `axis` on is one
- * dimension, and the default is axis 1. */
 int onnx__lanes_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) {
-    const struct tensor *x = step->in[0];
-    int axis;
     bool flat = step->opset < 13;
-    if (onnx__step_axis(step, onnx__step_int(step, "axis", flat ? 1 : -1), x->rank, &axis, err) != 0) return -1;
-    ret->outer = onnx__shape_product(x, 0, axis);
-    ret->length = flat ? onnx__shape_product(x, axis, x->rank) : x->shape[axis];
-    ret->inner = flat ? 1 : onnx__shape_product(x, axis + 1, x->rank);
+    if (onnx__lanes_along(step, onnx__step_int(step, "axis", flat ? 1 : -1), ret, err) != 0) return -1;
+    if (!flat) return 0;
+    ret->length *= ret->inner;
+    ret->inner = 1;
     return 0;
 }
 

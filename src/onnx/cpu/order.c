@@ -10,13 +10,7 @@
 
 /* --- lanes and keys ---------------------------------------------------------------------------------------------- */
 
-/* The input seen as [outer, length, inner]; a lane is what lies along the axis. */
-struct lanes {
-    int axis;
-    int64_t outer, length, inner;
-};
-
-static int lanes_read(const struct onnx__step *step, int64_t axis, struct lanes *ret, struct err *err) {
+int onnx__lanes_along(const struct onnx__step *step, int64_t axis, struct onnx__lanes *ret, struct err *err) {
     const struct tensor *x = step->in[0];
     if (onnx__step_axis(step, axis, x->rank, &ret->axis, err) != 0) return -1;
     ret->outer = onnx__shape_product(x, 0, ret->axis);
@@ -26,7 +20,7 @@ static int lanes_read(const struct onnx__step *step, int64_t axis, struct lanes 
 }
 
 /* Element number of the first of lane `lane`; the next is `inner` further. */
-static int64_t lane_start(const struct lanes *lanes, int64_t lane) {
+static int64_t lane_start(const struct onnx__lanes *lanes, int64_t lane) {
     return lane / lanes->inner * lanes->length * lanes->inner + lane % lanes->inner;
 }
 
@@ -83,9 +77,9 @@ static const char *element_at(const struct tensor *x, int64_t number) {
 /* --- ArgMax, ArgMin ---------------------------------------------------------------------------------------------- */
 
 OP_INFER(arg) {
-    struct lanes lanes;
+    struct onnx__lanes lanes;
     struct tensor *out = step->out[0];
-    if (lanes_read(step, onnx__step_int(step, "axis", 0), &lanes, err) != 0) return -1;
+    if (onnx__lanes_along(step, onnx__step_int(step, "axis", 0), &lanes, err) != 0) return -1;
     if (lanes.length == 0) return onnx__step_refuse(step, err, "the axis has no elements");
     onnx__shape_set(out, DATATYPE_INT64, step->in[0]->rank, step->in[0]->shape);
     out->shape[lanes.axis] = 1;
@@ -96,7 +90,8 @@ OP_INFER(arg) {
 }
 
 /* Where the largest key of a lane is: the first of them, or the last. */
-static int64_t find_largest(const struct tensor *x, const struct lanes *lanes, int64_t lane, uint64_t turn, bool last) {
+static int64_t find_largest(const struct tensor *x, const struct onnx__lanes *lanes, int64_t lane, uint64_t turn,
+                            bool last) {
     uint64_t keys[KEY_STRETCH], best = 0;
     int64_t found = 0, start = lane_start(lanes, lane);
     for (int64_t at = 0; at < lanes->length; at += KEY_STRETCH) {
@@ -112,8 +107,8 @@ static int64_t find_largest(const struct tensor *x, const struct lanes *lanes, i
 }
 
 static int run_arg(const struct onnx__step *step, uint64_t turn, struct err *err) {
-    struct lanes lanes;
-    if (lanes_read(step, onnx__step_int(step, "axis", 0), &lanes, err) != 0) return -1;
+    struct onnx__lanes lanes;
+    if (onnx__lanes_along(step, onnx__step_int(step, "axis", 0), &lanes, err) != 0) return -1;
     bool last = onnx__step_int(step, "select_last_index", 0) != 0;
     int64_t *out = step->out[0]->data;
     for (int64_t lane = 0; lane < lanes.outer * lanes.inner; lane++)
@@ -126,27 +121,17 @@ OP_RUN(arg_min) { return run_arg(step, UINT64_MAX, err); }
 
 /* --- Hardmax ----------------------------------------------------------------------------------------------------- */
 
-/* Until opset 12 everything from the axis on is one dimension, and the default is axis 1. */
-static int hardmax_read(const struct onnx__step *step, struct lanes *ret, struct err *err) {
-    bool flat = step->opset < 13;
-    if (lanes_read(step, onnx__step_int(step, "axis", flat ? 1 : -1), ret, err) != 0) return -1;
-    if (!flat) return 0;
-    ret->length *= ret->inner;
-    ret->inner = 1;
-    return 0;
-}
-
 OP_INFER(hardmax) {
-    struct lanes lanes;
-    if (hardmax_read(step, &lanes, err) != 0) return -1;
+    struct onnx__lanes lanes;
+    if (onnx__lanes_read(step, &lanes, err) != 0) return -1;
     return onnx__same_infer(step, err);
 }
 
 OP_RUN(hardmax) {
-    struct lanes lanes;
+    struct onnx__lanes lanes;
     const struct tensor *out = step->out[0];
     float *y = out->data;
-    if (hardmax_read(step, &lanes, err) != 0) return -1;
+    if (onnx__lanes_read(step, &lanes, err) != 0) return -1;
     if (out->size_bytes == 0) return 0;
     memset(y, 0, out->size_bytes);
     for (int64_t lane = 0; lane < lanes.outer * lanes.inner; lane++)
@@ -162,9 +147,9 @@ struct entry {
 };
 
 /* How many: an attribute until opset 9, then an input. */
-static int top_k_read(const struct onnx__step *step, struct lanes *lanes, int64_t *ret_k, struct err *err) {
+int onnx__top_k_read(const struct onnx__step *step, struct onnx__lanes *lanes, int64_t *ret_k, struct err *err) {
     struct onnx__ints k;
-    if (lanes_read(step, onnx__step_int(step, "axis", -1), lanes, err) != 0) return -1;
+    if (onnx__lanes_along(step, onnx__step_int(step, "axis", -1), lanes, err) != 0) return -1;
     if (step->opset < 10) {
         *ret_k = onnx__step_int(step, "k", -1);
     } else {
@@ -177,9 +162,9 @@ static int top_k_read(const struct onnx__step *step, struct lanes *lanes, int64_
 }
 
 OP_INFER(top_k) {
-    struct lanes lanes;
+    struct onnx__lanes lanes;
     int64_t k;
-    if (top_k_read(step, &lanes, &k, err) != 0) return -1;
+    if (onnx__top_k_read(step, &lanes, &k, err) != 0) return -1;
     for (size_t i = 0; i < step->out_count; i++) {
         if (!step->out[i]) continue;
         onnx__shape_like(step->out[i], step->in[0]);
@@ -206,7 +191,7 @@ static void sift_down(struct entry *heap, int64_t count, int64_t at) {
 }
 
 /* The best k of a lane, in order: the heap keeps the best so far, then gives its worst to the end of the list. */
-static void select_best(const struct tensor *x, const struct lanes *lanes, int64_t lane, int64_t k, uint64_t turn,
+static void select_best(const struct tensor *x, const struct onnx__lanes *lanes, int64_t lane, int64_t k, uint64_t turn,
                         struct entry *heap) {
     uint64_t keys[KEY_STRETCH];
     int64_t count = 0, start = lane_start(lanes, lane);
@@ -236,9 +221,9 @@ static void select_best(const struct tensor *x, const struct lanes *lanes, int64
 /* The list is in order whether that is asked for or not. */
 OP_RUN(top_k) {
     const struct tensor *x = step->in[0], *values = step->out[0], *indices = step->out_count > 1 ? step->out[1] : NULL;
-    struct lanes lanes;
+    struct onnx__lanes lanes;
     int64_t k;
-    if (top_k_read(step, &lanes, &k, err) != 0) return -1;
+    if (onnx__top_k_read(step, &lanes, &k, err) != 0) return -1;
     if (k == 0) return 0;
     struct entry *heap = step->scratch;
     uint64_t turn = step->opset < 11 || onnx__step_int(step, "largest", 1) != 0 ? 0 : UINT64_MAX;
@@ -277,16 +262,16 @@ RUNNING_SUM(int64_t, uint64_t)
 RUNNING_SUM(uint32_t, uint64_t)
 RUNNING_SUM(uint64_t, uint64_t)
 
-static int cum_sum_read(const struct onnx__step *step, struct lanes *ret, struct err *err) {
+int onnx__cum_sum_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) {
     struct onnx__ints axis;
     if (onnx__step_ints(step, NULL, 1, &axis, err) != 0) return -1;
     if (axis.count != 1) return onnx__step_refuse(step, err, "the axis is not one number");
-    return lanes_read(step, onnx__ints_at(&axis, 0), ret, err);
+    return onnx__lanes_along(step, onnx__ints_at(&axis, 0), ret, err);
 }
 
 OP_INFER(cum_sum) {
-    struct lanes lanes;
-    if (cum_sum_read(step, &lanes, err) != 0) return -1;
+    struct onnx__lanes lanes;
+    if (onnx__cum_sum_read(step, &lanes, err) != 0) return -1;
     return onnx__same_infer(step, err);
 }
 
@@ -299,8 +284,8 @@ OP_RUN(cum_sum) {
         [DATATYPE_UINT64] = sum_uint64_t,
     };
     const struct tensor *x = step->in[0];
-    struct lanes lanes;
-    if (cum_sum_read(step, &lanes, err) != 0) return -1;
+    struct onnx__lanes lanes;
+    if (onnx__cum_sum_read(step, &lanes, err) != 0) return -1;
     bool exclusive = onnx__step_int(step, "exclusive", 0) != 0, reverse = onnx__step_int(step, "reverse", 0) != 0;
     int64_t to_last = (lanes.length - 1) * lanes.inner;
     if (onnx__count(x) == 0) return 0;

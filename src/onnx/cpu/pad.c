@@ -19,12 +19,12 @@ OP_INFER(expand) {
                              onnx__shape_text(shape.shape, shape.rank, text, sizeof text));
 }
 
-OP_RUN(expand) {
-    const struct tensor *x = step->in[0], *out = step->out[0];
-    struct onnx__strided view = onnx__strided_spread(x, out);
-    onnx__strided_copy(&view, datatype_size(x->datatype), x->data, out->data);
+int onnx__expand_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret, struct err *err) {
+    *ret = onnx__strided_spread(step->in[0], step->out[0]);
     return 0;
 }
+
+OP_RUN(expand) { return onnx__strided_run(step, onnx__expand_view, err); }
 
 OP_INFER(tile) {
     const struct tensor *x = step->in[0];
@@ -42,43 +42,37 @@ OP_INFER(tile) {
 }
 
 /* Each dimension becomes two: how often, which goes nowhere, and the dimension itself. */
-OP_RUN(tile) {
+int onnx__tile_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret, struct err *err) {
     const struct tensor *x = step->in[0], *out = step->out[0];
-    if (onnx__count(out) == 0) return 0;
-    struct onnx__strided from = onnx__strided_of(x), view = {.rank = 2 * x->rank};
+    struct onnx__strided from = onnx__strided_of(x);
+    *ret = (struct onnx__strided){.rank = 2 * x->rank};
     for (int i = 0; i < x->rank; i++) {
-        view.shape[2 * i] = out->shape[i] / x->shape[i];
-        view.shape[2 * i + 1] = x->shape[i];
-        view.strides[2 * i + 1] = from.strides[i];
+        ret->shape[2 * i] = x->shape[i] ? out->shape[i] / x->shape[i] : 0;
+        ret->shape[2 * i + 1] = x->shape[i];
+        ret->strides[2 * i + 1] = from.strides[i];
     }
-    onnx__strided_copy(&view, datatype_size(x->datatype), x->data, out->data);
     return 0;
 }
 
+OP_RUN(tile) { return onnx__strided_run(step, onnx__tile_view, err); }
+
 /* --- Pad --------------------------------------------------------------------------------------------------------- */
-
-enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
-
-struct pad {
-    enum pad_mode mode;
-    int64_t begin[TENSOR_MAX_RANK], end[TENSOR_MAX_RANK]; /* negative in constant mode: cut off */
-};
 
 #define MAX_PAD ((int64_t)1 << 40)
 
-static int pad_mode(const struct onnx__step *step, enum pad_mode *ret, struct err *err) {
+static int pad_mode(const struct onnx__step *step, enum onnx__pad_mode *ret, struct err *err) {
     static const char *const names[] = {"constant", "reflect", "edge", "wrap"};
     const char *mode = onnx__step_string(step, "mode", "constant");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(mode, names[i]) == 0) {
-            *ret = (enum pad_mode)i;
+            *ret = (enum onnx__pad_mode)i;
             return 0;
         }
     return onnx__step_refuse(step, err, "mode '%.40s' is not known", mode);
 }
 
 /* The amounts: `paddings` in opset 1, then `pads`, from opset 11 an input, from 18 for the axes of a second one. */
-static int pad_amounts(const struct onnx__step *step, struct pad *ret, struct err *err) {
+static int pad_amounts(const struct onnx__step *step, struct onnx__pad *ret, struct err *err) {
     struct onnx__ints pads, axes = {0};
     const char *name = step->opset < 2 ? "paddings" : "pads";
     bool attr = step->opset < 11;
@@ -100,8 +94,8 @@ static int pad_amounts(const struct onnx__step *step, struct pad *ret, struct er
     return 0;
 }
 
-static int pad_read(const struct onnx__step *step, struct pad *ret, struct err *err) {
-    *ret = (struct pad){0};
+int onnx__pad_read(const struct onnx__step *step, struct onnx__pad *ret, struct err *err) {
+    *ret = (struct onnx__pad){0};
     if (pad_mode(step, &ret->mode, err) != 0 || pad_amounts(step, ret, err) != 0) return -1;
     for (int i = 0; i < step->in[0]->rank; i++) {
         int64_t begin = ret->begin[i], end = ret->end[i], dim = step->in[0]->shape[i];
@@ -116,8 +110,8 @@ static int pad_read(const struct onnx__step *step, struct pad *ret, struct err *
 
 OP_INFER(pad) {
     const struct tensor *x = step->in[0], *value = onnx__step_in(step, 2);
-    struct pad pad;
-    if (pad_read(step, &pad, err) != 0) return -1;
+    struct onnx__pad pad;
+    if (onnx__pad_read(step, &pad, err) != 0) return -1;
     if (value && (value->datatype != x->datatype || onnx__count(value) != 1))
         return onnx__step_refuse(step, err, "the constant is not one %s", datatype_name(x->datatype));
     if (step->opset < 11 && x->datatype != DATATYPE_FP32 && onnx__step_float(step, "value", 0) != 0)
@@ -128,7 +122,7 @@ OP_INFER(pad) {
 }
 
 /* Which index of a dimension an index of the padded one shows; -1: the constant. */
-static int64_t pad_source(enum pad_mode mode, int64_t index, int64_t dim) {
+static int64_t pad_source(enum onnx__pad_mode mode, int64_t index, int64_t dim) {
     if (index >= 0 && index < dim) return index;
     int64_t period = 2 * (dim - 1);
     switch (mode) {
@@ -145,8 +139,8 @@ static int64_t pad_source(enum pad_mode mode, int64_t index, int64_t dim) {
     }
 }
 
-static void pad_row(const struct pad *pad, const struct tensor *x, const char *row, const char *value, size_t size,
-                    int64_t count, char *to) {
+static void pad_row(const struct onnx__pad *pad, const struct tensor *x, const char *row, const char *value,
+                    size_t size, int64_t count, char *to) {
     int inner = x->rank - 1;
     for (int64_t i = 0; i < count; i++, to += size) {
         int64_t from = row ? pad_source(pad->mode, i - pad->begin[inner], x->shape[inner]) : -1;
@@ -155,7 +149,7 @@ static void pad_row(const struct pad *pad, const struct tensor *x, const char *r
 }
 
 /* The input's row that the output's row `number` shows, or NULL for the constant. */
-static const char *pad_find_row(const struct pad *pad, const struct onnx__step *step, int64_t number) {
+static const char *pad_find_row(const struct onnx__pad *pad, const struct onnx__step *step, int64_t number) {
     const struct tensor *x = step->in[0], *out = step->out[0];
     size_t stride = (size_t)x->shape[x->rank - 1] * datatype_size(x->datatype);
     const char *row = x->data;
@@ -169,7 +163,7 @@ static const char *pad_find_row(const struct pad *pad, const struct onnx__step *
     return row;
 }
 
-static void run_pad(const struct onnx__step *step, const struct pad *pad, const char *constant) {
+static void run_pad(const struct onnx__step *step, const struct onnx__pad *pad, const char *constant) {
     const struct tensor *x = step->in[0], *out = step->out[0];
     size_t size = datatype_size(x->datatype);
     if (onnx__count(out) == 0) return;
@@ -183,15 +177,19 @@ static void run_pad(const struct onnx__step *step, const struct pad *pad, const 
         pad_row(pad, x, pad_find_row(pad, step, i), constant, size, count, to);
 }
 
-OP_RUN(pad) {
-    const struct tensor *x = step->in[0], *value = onnx__step_in(step, 2);
-    size_t size = datatype_size(x->datatype);
+void onnx__pad_constant(const struct onnx__step *step, char ret[8]) {
     float number = onnx__step_float(step, "value", 0);
-    char constant[8] = {0};
-    struct pad pad;
-    if (pad_read(step, &pad, err) != 0) return -1;
-    if (value) memcpy(constant, value->data, size);
-    if (step->opset < 11 && x->datatype == DATATYPE_FP32) memcpy(constant, &number, size);
+    memset(ret, 0, 8);
+    if (step->opset < 11 && step->in[0]->datatype == DATATYPE_FP32) memcpy(ret, &number, sizeof number);
+}
+
+OP_RUN(pad) {
+    const struct tensor *value = onnx__step_in(step, 2);
+    char constant[8];
+    struct onnx__pad pad;
+    if (onnx__pad_read(step, &pad, err) != 0) return -1;
+    onnx__pad_constant(step, constant);
+    if (value) memcpy(constant, value->data, datatype_size(value->datatype));
     run_pad(step, &pad, constant);
     return 0;
 }
@@ -199,12 +197,12 @@ OP_RUN(pad) {
 /* --- CenterCropPad ----------------------------------------------------------------------------------------------- */
 
 /* Half of what is too much or too little on each side, an odd one at the end. */
-static int center_read(const struct onnx__step *step, struct pad *ret, struct err *err) {
+int onnx__center_crop_pad_read(const struct onnx__step *step, struct onnx__pad *ret, struct err *err) {
     struct onnx__ints shape, axes;
     int rank = step->in[0]->rank;
     if (onnx__step_ints(step, NULL, 1, &shape, err) != 0 || onnx__step_ints(step, "axes", -1, &axes, err) != 0)
         return -1;
-    *ret = (struct pad){0};
+    *ret = (struct onnx__pad){0};
     if (shape.count != (axes.given ? axes.count : (size_t)rank))
         return onnx__step_refuse(step, err, "the shape is not one number for each axis");
     unsigned seen = 0;
@@ -224,8 +222,8 @@ static int center_read(const struct onnx__step *step, struct pad *ret, struct er
 }
 
 OP_INFER(center_crop_pad) {
-    struct pad pad;
-    if (center_read(step, &pad, err) != 0) return -1;
+    struct onnx__pad pad;
+    if (onnx__center_crop_pad_read(step, &pad, err) != 0) return -1;
     onnx__shape_like(step->out[0], step->in[0]);
     for (int i = 0; i < step->in[0]->rank; i++) step->out[0]->shape[i] += pad.begin[i] + pad.end[i];
     return 0;
@@ -233,8 +231,8 @@ OP_INFER(center_crop_pad) {
 
 OP_RUN(center_crop_pad) {
     static const char zeros[8];
-    struct pad pad;
-    if (center_read(step, &pad, err) != 0) return -1;
+    struct onnx__pad pad;
+    if (onnx__center_crop_pad_read(step, &pad, err) != 0) return -1;
     run_pad(step, &pad, zeros);
     return 0;
 }

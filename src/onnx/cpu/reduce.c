@@ -12,17 +12,11 @@
 
 /* --- which dimensions -------------------------------------------------------------------------------------------- */
 
-struct reduce {
-    bool nothing; /* asked for no axes, and then to reduce none */
-    unsigned axes;
-    int64_t count; /* elements that make one of the output */
-};
-
 /* The axes are an attribute in older opsets (ReduceSum until 12, the others until 17), then an input. */
-static int reduce_read(const struct onnx__step *step, struct reduce *ret, struct err *err) {
+int onnx__reduce_read(const struct onnx__step *step, struct onnx__reduce *ret, struct err *err) {
     const struct tensor *x = step->in[0];
     struct onnx__ints axes;
-    *ret = (struct reduce){.count = 1};
+    *ret = (struct onnx__reduce){.count = 1};
     if (onnx__step_ints(step, "axes", 1, &axes, err) != 0) return -1;
     for (size_t i = 0; i < axes.count; i++) {
         int axis;
@@ -41,9 +35,9 @@ static int reduce_read(const struct onnx__step *step, struct reduce *ret, struct
 OP_INFER(reduce) {
     const struct tensor *x = step->in[0];
     struct tensor *out = step->out[0];
-    struct reduce reduce;
+    struct onnx__reduce reduce;
     bool keeps = onnx__step_int(step, "keepdims", 1) != 0;
-    if (reduce_read(step, &reduce, err) != 0) return -1;
+    if (onnx__reduce_read(step, &reduce, err) != 0) return -1;
     out->datatype = x->datatype;
     out->rank = 0;
     for (int i = 0; i < x->rank; i++) {
@@ -205,8 +199,7 @@ static void end_empty(const struct reduction *op, enum datatype datatype, char *
 
 /* --- all of them ------------------------------------------------------------------------------------------------- */
 
-/* The dimensions that stay (`stays`) or go. */
-static struct onnx__strided part_of(const struct tensor *x, unsigned axes, bool stays) {
+struct onnx__strided onnx__reduce_part(const struct tensor *x, unsigned axes, bool stays) {
     struct onnx__strided all = onnx__strided_of(x), part = {0};
     for (int i = 0; i < x->rank; i++) {
         if ((axes >> i & 1) == stays) continue;
@@ -236,15 +229,16 @@ static void take_all(const struct onnx__strided *gone, take_fn *take, const char
 
 static int run_reduction(const struct onnx__step *step, const struct reduction *op, struct err *err) {
     const struct tensor *x = step->in[0], *out = step->out[0];
-    struct reduce reduce;
-    if (reduce_read(step, &reduce, err) != 0) return -1;
+    struct onnx__reduce reduce;
+    if (onnx__reduce_read(step, &reduce, err) != 0) return -1;
     size_t size = datatype_size(x->datatype);
     if (out->size_bytes == 0) return 0;
     if (reduce.nothing) {
         memcpy(out->data, x->data, out->size_bytes);
         return 0;
     }
-    struct onnx__strided kept = part_of(x, reduce.axes, true), gone = part_of(x, reduce.axes, false);
+    struct onnx__strided kept = onnx__reduce_part(x, reduce.axes, true),
+                         gone = onnx__reduce_part(x, reduce.axes, false);
     int64_t index[STRIDED_MAX_RANK] = {0}, at = 0;
     char *to = out->data;
     do {

@@ -2,16 +2,14 @@
  * ScatterND. They find places as the gathering ones do; updates of one place are applied in order. */
 #include "cpu_internal.h"
 
-enum reduction { REDUCE_NONE, REDUCE_ADD, REDUCE_MUL, REDUCE_MAX, REDUCE_MIN };
-
-static int read_reduction(const struct onnx__step *step, enum reduction *ret, struct err *err) {
+int onnx__scatter_reduction(const struct onnx__step *step, enum onnx__reduction *ret, struct err *err) {
     static const char *const names[] = {"none", "add", "mul", "max", "min"};
     const char *name = onnx__step_string(step, "reduction", "none");
     size_t i = 0;
     while (i < sizeof names / sizeof names[0] && strcmp(name, names[i]) != 0) i++;
     if (i == sizeof names / sizeof names[0])
         return onnx__step_refuse(step, err, "reduction '%.40s' is not known", name);
-    *ret = (enum reduction)i;
+    *ret = (enum onnx__reduction)i;
     if (*ret == REDUCE_NONE || (TYPES_NUMBER >> step->in[0]->datatype & 1)) return 0;
     return onnx__step_refuse(step, err, "reduction '%s' of %s is not supported", name,
                              datatype_name(step->in[0]->datatype));
@@ -39,7 +37,7 @@ static int read_reduction(const struct onnx__step *step, enum reduction *ret, st
     return
 
 /* Elements from `at` on, of the output. */
-static void combine(enum reduction reduction, struct tensor *out, int64_t at, const char *from, int64_t count) {
+static void combine(enum onnx__reduction reduction, struct tensor *out, int64_t at, const char *from, int64_t count) {
     size_t size = datatype_size(out->datatype);
     void *to = (char *)out->data + (size_t)at * size;
     if (reduction == REDUCE_NONE) {
@@ -73,10 +71,10 @@ static bool has_shape(const struct tensor *updates, const struct tensor *want) {
 
 OP_INFER(scatter_elements) {
     struct tensor want = *step->in[1];
-    enum reduction reduction;
+    enum onnx__reduction reduction;
     int axis;
     want.datatype = step->in[0]->datatype;
-    if (onnx__elements_axis(step, &axis, err) != 0 || read_reduction(step, &reduction, err) != 0) return -1;
+    if (onnx__elements_axis(step, &axis, err) != 0 || onnx__scatter_reduction(step, &reduction, err) != 0) return -1;
     if (!has_shape(step->in[2], &want)) return onnx__step_refuse(step, err, "the updates do not fit the indices");
     return onnx__same_infer(step, err);
 }
@@ -84,9 +82,9 @@ OP_INFER(scatter_elements) {
 OP_RUN(scatter_elements) {
     const struct tensor *updates = step->in[2];
     size_t size = datatype_size(updates->datatype);
-    enum reduction reduction;
+    enum onnx__reduction reduction;
     int axis;
-    if (onnx__elements_axis(step, &axis, err) != 0 || read_reduction(step, &reduction, err) != 0) return -1;
+    if (onnx__elements_axis(step, &axis, err) != 0 || onnx__scatter_reduction(step, &reduction, err) != 0) return -1;
     copy_data(step);
     for (int64_t i = 0, count = onnx__count(updates); i < count; i++) {
         int64_t at;
@@ -100,8 +98,8 @@ OP_RUN(scatter_elements) {
 
 OP_INFER(scatter_nd) {
     struct onnx__tuples tuples;
-    enum reduction reduction;
-    if (onnx__tuples_read(step, 0, &tuples, err) != 0 || read_reduction(step, &reduction, err) != 0) return -1;
+    enum onnx__reduction reduction;
+    if (onnx__tuples_read(step, 0, &tuples, err) != 0 || onnx__scatter_reduction(step, &reduction, err) != 0) return -1;
     if (!has_shape(step->in[2], &tuples.shape))
         return onnx__step_refuse(step, err, "the updates do not fit the indices");
     return onnx__same_infer(step, err);
@@ -109,8 +107,8 @@ OP_INFER(scatter_nd) {
 
 OP_RUN(scatter_nd) {
     struct onnx__tuples tuples;
-    enum reduction reduction;
-    if (onnx__tuples_read(step, 0, &tuples, err) != 0 || read_reduction(step, &reduction, err) != 0) return -1;
+    enum onnx__reduction reduction;
+    if (onnx__tuples_read(step, 0, &tuples, err) != 0 || onnx__scatter_reduction(step, &reduction, err) != 0) return -1;
     const char *from = step->in[2]->data;
     size_t chunk = (size_t)tuples.chunk * datatype_size(step->in[0]->datatype);
     copy_data(step);

@@ -68,21 +68,19 @@ OP_INFER(slice) {
     return 0;
 }
 
-OP_RUN(slice) {
-    const struct tensor *x = step->in[0];
+int onnx__slice_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret, struct err *err) {
     struct slice slice;
     if (slice_read(step, &slice, err) != 0) return -1;
-    if (onnx__count(step->out[0]) == 0) return 0;
-    struct onnx__strided view = onnx__strided_of(x);
-    int64_t at = 0;
-    for (int i = 0; i < x->rank; i++) {
-        at += slice.start[i] * view.strides[i];
-        view.shape[i] = slice.count[i];
-        view.strides[i] *= slice.step[i];
+    *ret = onnx__strided_of(step->in[0]);
+    for (int i = 0; i < ret->rank; i++) {
+        ret->at += slice.start[i] * ret->strides[i];
+        ret->shape[i] = slice.count[i];
+        ret->strides[i] *= slice.step[i];
     }
-    onnx__strided_copy(&view, datatype_size(x->datatype), (const char *)x->data + at, step->out[0]->data);
     return 0;
 }
+
+OP_RUN(slice) { return onnx__strided_run(step, onnx__slice_view, err); }
 
 /* --- Split ------------------------------------------------------------------------------------------------------- */
 
@@ -141,15 +139,14 @@ OP_INFER(split) {
     return 0;
 }
 
-OP_RUN(split) {
+int onnx__split_view(const struct onnx__step *step, size_t output, struct onnx__strided *ret, struct err *err) {
     const struct tensor *x = step->in[0];
     struct split split;
     if (split_read(step, &split, err) != 0) return -1;
-    for (size_t i = 0; i < step->out_count; i++) {
-        if (!step->out[i]) continue;
-        struct onnx__strided view = onnx__strided_of(x);
-        int64_t at = split_part(&split, x->shape[split.axis], i, &view.shape[split.axis]) * view.strides[split.axis];
-        onnx__strided_copy(&view, datatype_size(x->datatype), (const char *)x->data + at, step->out[i]->data);
-    }
+    *ret = onnx__strided_of(x);
+    int64_t at = split_part(&split, x->shape[split.axis], output, &ret->shape[split.axis]);
+    ret->at = at * ret->strides[split.axis];
     return 0;
 }
+
+OP_RUN(split) { return onnx__strided_run(step, onnx__split_view, err); }

@@ -26,7 +26,7 @@ struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const str
 }
 
 struct onnx__strided onnx__strided_joined(const struct onnx__strided *view, size_t size) {
-    struct onnx__strided ret = {0};
+    struct onnx__strided ret = {.at = view->at};
     for (int i = 0; i < view->rank; i++) {
         if (view->shape[i] == 1) continue;
         int last = ret.rank - 1;
@@ -72,7 +72,7 @@ void onnx__strided_copy(const struct onnx__strided *view, size_t size, const voi
         if (view->shape[i] == 0) return;
     struct onnx__strided walk = onnx__strided_joined(view, size);
     int inner = walk.rank - 1;
-    int64_t index[STRIDED_MAX_RANK] = {0}, at = 0, row = walk.shape[inner];
+    int64_t index[STRIDED_MAX_RANK] = {0}, at = walk.at, row = walk.shape[inner];
     for (char *next = to;; next += (size_t)row * size) {
         gather_row(next, (const char *)from + at, row, walk.strides[inner], size);
         int dim = inner - 1;
@@ -84,4 +84,14 @@ void onnx__strided_copy(const struct onnx__strided *view, size_t size, const voi
         }
         if (dim < 0) return;
     }
+}
+
+int onnx__strided_run(const struct onnx__step *step, onnx__view_fn *view_of, struct err *err) {
+    for (size_t i = 0; i < step->out_count; i++) {
+        struct onnx__strided view;
+        if (!step->out[i]) continue;
+        if (view_of(step, i, &view, err) != 0) return -1;
+        onnx__strided_copy(&view, datatype_size(step->in[0]->datatype), step->in[0]->data, step->out[i]->data);
+    }
+    return 0;
 }

@@ -262,24 +262,14 @@ __global__ void where_kernel(int64_t n, cuda__spread<3> spread, const uint8_t *f
     }
 }
 
-template <typename T> static int launch_where(const struct cuda__call *call, struct err *err) {
+extern "C" int cuda__where_launch(const struct cuda__call *call, struct err *err) {
     const struct onnx__step *step = call->step;
     const struct tensor *operands[3] = {step->in[0], step->in[1], step->in[2]};
     int64_t n = onnx__count(step->out[0]);
-    return cuda__launch(call, err, where_kernel<T>, cuda__blocks(call, n), CUDA__BLOCK, n,
-                        cuda__spread_of(step->out[0], operands), (const uint8_t *)call->in[0], (const T *)call->in[1],
-                        (const T *)call->in[2], (T *)call->out[0]);
-}
-
-extern "C" int cuda__where_launch(const struct cuda__call *call, struct err *err) {
-    switch (datatype_size(call->step->out[0]->datatype)) {
-    case 1:
-        return launch_where<uint8_t>(call, err);
-    case 2:
-        return launch_where<uint16_t>(call, err);
-    case 4:
-        return launch_where<uint32_t>(call, err);
-    default:
-        return launch_where<uint64_t>(call, err);
-    }
+    return cuda__with_element(datatype_size(step->out[0]->datatype), [&](auto element) {
+        using W = typename decltype(element)::type;
+        return cuda__launch(call, err, where_kernel<W>, cuda__blocks(call, n), CUDA__BLOCK, n,
+                            cuda__spread_of(step->out[0], operands), (const uint8_t *)call->in[0],
+                            (const W *)call->in[1], (const W *)call->in[2], (W *)call->out[0]);
+    });
 }

@@ -16,7 +16,7 @@
 #define class class_ /* struct err has a member of that name, which C++ reserves */
 extern "C" {
 #endif
-#include "../onnx_internal.h"
+#include "../cpu/forms.h"
 #ifdef __cplusplus
 #undef class
 #endif
@@ -24,7 +24,7 @@ extern "C" {
 /* --- device.c ---------------------------------------------------------------------------------------------------- */
 
 /* The first thing that a kernel found wrong in a run; in device memory. */
-enum cuda__fault_code { CUDA__DIVIDED_BY_ZERO = 1, CUDA__INDEX_OUT_OF_RANGE };
+enum cuda__fault_code { CUDA__DIVIDED_BY_ZERO = 1, CUDA__INDEX_OUT_OF_RANGE, CUDA__LENGTH_OUT_OF_RANGE };
 struct cuda__fault {
     unsigned step; /* its number + 1; 0: none */
     unsigned code;

@@ -1,5 +1,5 @@
-/* What kernels and their launches share: the one way to launch, a loop over elements, numbers of 16 bits, sums of a
- * block, faults.
+/* What kernels and their launches share: the one way to launch, a loop over elements, numbers of 16 bits, words that are
+ * moved unread, division by what all threads share, faults, sums of a block.
  *
  * Every .cu file of this folder is compiled twice: by nvcc, and by the host's compiler against the stand-in in
  * tests/cuda_emulation, where the tests run it. So kernels are launched by cuda__launch alone, and call what the
@@ -39,7 +39,7 @@ inline dim3 cuda__blocks(const struct cuda__call *call, int64_t n) {
     return dim3((unsigned)(blocks < most ? blocks : most));
 }
 #define CUDA__EACH(i, n)                                                                                               \
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, cuda__step = (int64_t)gridDim.x * blockDim.x;      \
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, cuda__step = (int64_t)gridDim.x * blockDim.x;     \
          i < (n); i += cuda__step)
 
 /* --- numbers ----------------------------------------------------------------------------------------------------- */
@@ -50,9 +50,7 @@ __device__ inline float cuda__read(const __half *at) { return __half2float(*at);
 template <typename T, typename V> __device__ inline void cuda__write(T *at, V value) { *at = (T)value; }
 template <typename V> __device__ inline void cuda__write(__half *at, V value) { *at = __float2half((float)value); }
 
-template <typename T> struct cuda__tag {
-    using type = T;
-};
+template <typename T> struct cuda__tag { using type = T; };
 
 /* Calls f with the tag of a type; false where the datatype is none of them. */
 template <typename F> bool cuda__with_real(enum datatype datatype, F f) {
@@ -67,6 +65,90 @@ template <typename F> bool cuda__with_number(enum datatype datatype, F f) {
     if (datatype == DATATYPE_INT32) return f(cuda__tag<int32_t>()), true;
     if (datatype == DATATYPE_INT64) return f(cuda__tag<int64_t>()), true;
     return cuda__with_real(datatype, f);
+}
+
+/* --- words ------------------------------------------------------------------------------------------------------- */
+
+/* What is moved and not computed with: 1 to 16 bytes, each of which is one load and one store. */
+struct alignas(16) cuda__quad {
+    uint32_t parts[4];
+};
+/* The widest word of which the sizes and offsets, in bytes, or-ed into `sizes` are multiples. */
+inline size_t cuda__word_of(int64_t sizes) {
+    int64_t lowest = sizes & -sizes;
+    return sizes == 0 || lowest > (int64_t)sizeof(cuda__quad) ? sizeof(cuda__quad) : (size_t)lowest;
+}
+/* Words that elements are. */
+template <typename F> int cuda__with_element(size_t size, F f) {
+    switch (size) {
+    case 1:
+        return f(cuda__tag<uint8_t>());
+    case 2:
+        return f(cuda__tag<uint16_t>());
+    case 4:
+        return f(cuda__tag<uint32_t>());
+    default:
+        return f(cuda__tag<uint64_t>());
+    }
+}
+template <typename F> int cuda__with_word(size_t size, F f) {
+    return size == sizeof(cuda__quad) ? f(cuda__tag<cuda__quad>()) : cuda__with_element(size, f);
+}
+
+/* --- division ---------------------------------------------------------------------------------------------------- */
+
+/* Indices are taken apart by dimensions that all threads share. Those below 2^31 by a product and a shift, after
+ * Granlund and Montgomery, "Division by Invariant Integers using Multiplication" (1994); others are divided. */
+template <typename I> struct cuda__divider {
+    int64_t by;
+    static cuda__divider of(int64_t by) { return {by}; }
+    __device__ int64_t quotient(int64_t i) const { return i / by; }
+};
+template <> struct cuda__divider<uint32_t> {
+    uint32_t by, factor, shift;
+    static cuda__divider of(int64_t by) {
+        uint32_t shift = 0;
+        while (((int64_t)1 << shift) < by) shift++;
+        return {(uint32_t)by,
+                (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << shift) - (uint64_t)by)) / (uint64_t)by + 1), shift};
+    }
+    __device__ uint32_t quotient(uint32_t i) const { return ((uint32_t)((uint64_t)i * factor >> 32) + i) >> shift; }
+};
+/* i becomes the remainder. */
+template <typename I> __device__ inline I cuda__divide(const cuda__divider<I> &divider, I *i) {
+    I quotient = divider.quotient(*i);
+    *i -= quotient * (I)divider.by;
+    return quotient;
+}
+/* Calls f with the tag of a type that holds all indices below n. */
+template <typename F> int cuda__with_index(int64_t n, F f) {
+    return n <= INT32_MAX ? f(cuda__tag<uint32_t>()) : f(cuda__tag<int64_t>());
+}
+
+/* Places, in elements, of what is counted along some dimensions; N of them at once. */
+template <typename I, int N> struct cuda__walk {
+    int rank;
+    cuda__divider<I> dims[STRIDED_MAX_RANK];
+    int64_t steps[N][STRIDED_MAX_RANK];
+};
+template <typename I, int N> __device__ inline void cuda__walk_find(const cuda__walk<I, N> &walk, I i, int64_t *at) {
+    for (int k = 0; k < N; k++) at[k] = 0;
+    for (int dim = walk.rank - 1; dim > 0; dim--) {
+        I index = i;
+        i = cuda__divide(walk.dims[dim], &index);
+        for (int k = 0; k < N; k++) at[k] += (int64_t)index * walk.steps[k][dim];
+    }
+    for (int k = 0; k < N; k++) at[k] += (int64_t)i * walk.steps[k][0];
+}
+/* `size`: bytes of an element. */
+template <typename I> cuda__walk<I, 1> cuda__walk_of(const struct onnx__strided *view, size_t size) {
+    cuda__walk<I, 1> walk = {};
+    walk.rank = view->rank;
+    for (int i = 0; i < view->rank; i++) {
+        walk.dims[i] = cuda__divider<I>::of(view->shape[i]);
+        walk.steps[0][i] = view->strides[i] / (int64_t)size;
+    }
+    return walk;
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------------ */

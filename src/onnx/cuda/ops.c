@@ -23,15 +23,24 @@
     PLAIN("CastLike",         TYPES_ANY,   cast)                                                                       \
     PLAIN("Ceil",             TYPES_REAL,  ceil)                                                                       \
     PLAIN("Celu",             TYPES_REAL,  celu)                                                                       \
+    PLAIN("CenterCropPad",    TYPES_ANY,   center_crop_pad)                                                            \
     PLAIN("Clip",             NUMBER,      clip)                                                                       \
+    PLAIN("Concat",           TYPES_ANY,   concat)                                                                     \
+    PLAIN("ConstantOfShape",  TYPES_ANY,   constant_of_shape)                                                          \
     PLAIN("Cos",              TYPES_REAL,  cos)                                                                        \
     PLAIN("Cosh",             TYPES_REAL,  cosh)                                                                       \
+    PLAIN("DepthToSpace",     TYPES_ANY,   depth_to_space)                                                             \
     PLAIN("Div",              NUMBER,      div)                                                                        \
+    PLAIN("Dropout",          TYPES_ANY,   dropout)                                                                    \
     PLAIN("Elu",              TYPES_REAL,  elu)                                                                        \
     PLAIN("Equal",            NUMBER | TYPES_BOOL, equal)                                                              \
     PLAIN("Erf",              TYPES_REAL,  erf)                                                                        \
     PLAIN("Exp",              TYPES_REAL,  exp)                                                                        \
+    PLAIN("Expand",           TYPES_ANY,   expand)                                                                     \
     PLAIN("Floor",            TYPES_REAL,  floor)                                                                      \
+    PLAIN("Gather",           TYPES_ANY,   gather)                                                                     \
+    PLAIN("GatherElements",   TYPES_ANY,   gather_elements)                                                            \
+    PLAIN("GatherND",         TYPES_ANY,   gather_nd)                                                                  \
     PLAIN("Gelu",             TYPES_REAL,  gelu)                                                                       \
     PLANNED("Gemm",           TYPES_PRODUCT, matmul)                                                                   \
     PLAIN("Greater",          NUMBER,      greater)                                                                    \
@@ -54,27 +63,40 @@
     PLAIN("Mul",              NUMBER,      mul)                                                                        \
     PLAIN("Neg",              NUMBER,      neg)                                                                        \
     PLAIN("Not",              TYPES_BOOL,  not)                                                                        \
+    PLAIN("OneHot",           TYPES_ANY,   one_hot)                                                                    \
     PLAIN("Or",               TYPES_BOOL,  either)                                                                     \
     PLAIN("PRelu",            NUMBER,      prelu)                                                                      \
+    PLAIN("Pad",              TYPES_ANY,   pad)                                                                        \
     CHOOSY("Pow",             TYPES_REAL,  pow, pow)                                                                   \
+    PLAIN("Range",            TYPES_ANY,   range)                                                                      \
     PLAIN("Reciprocal",       TYPES_REAL,  reciprocal)                                                                 \
     PLAIN("Relu",             NUMBER,      relu)                                                                       \
+    PLAIN("ReverseSequence",  TYPES_ANY,   reverse_sequence)                                                           \
     PLAIN("Round",            TYPES_REAL,  round)                                                                      \
+    CHOOSY("Scatter",         TYPES_ANY,   scatter_elements, scatter)                                                  \
+    CHOOSY("ScatterElements", TYPES_ANY,   scatter_elements, scatter)                                                  \
+    CHOOSY("ScatterND",       TYPES_ANY,   scatter_nd, scatter)                                                        \
     PLAIN("Selu",             TYPES_REAL,  selu)                                                                       \
     PLAIN("Shrink",           TYPES_REAL,  shrink)                                                                     \
     PLAIN("Sigmoid",          TYPES_REAL,  sigmoid)                                                                    \
     PLAIN("Sign",             NUMBER,      sign)                                                                       \
     PLAIN("Sin",              TYPES_REAL,  sin)                                                                        \
     PLAIN("Sinh",             TYPES_REAL,  sinh)                                                                       \
+    PLAIN("Slice",            TYPES_ANY,   slice)                                                                      \
     CHOOSY("Softmax",         TYPES_FLOAT, softmax, softmax)                                                           \
     PLAIN("Softplus",         TYPES_REAL,  softplus)                                                                   \
     PLAIN("Softsign",         TYPES_REAL,  softsign)                                                                   \
+    PLAIN("SpaceToDepth",     TYPES_ANY,   space_to_depth)                                                             \
+    PLAIN("Split",            TYPES_ANY,   split)                                                                      \
     PLAIN("Sqrt",             TYPES_REAL,  sqrt)                                                                       \
     PLAIN("Sub",              NUMBER,      sub)                                                                        \
     PLAIN("Sum",              TYPES_REAL,  sum)                                                                        \
     PLAIN("Tan",              TYPES_REAL,  tan)                                                                        \
     PLAIN("Tanh",             TYPES_REAL,  tanh)                                                                       \
     PLAIN("ThresholdedRelu",  TYPES_REAL,  thresholded_relu)                                                           \
+    PLAIN("Tile",             TYPES_ANY,   tile)                                                                       \
+    PLAIN("Transpose",        TYPES_ANY,   transpose)                                                                  \
+    PLAIN("Trilu",            TYPES_ANY,   trilu)                                                                      \
     PLAIN("Where",            TYPES_BOOL,  where)                                                                      \
     PLAIN("Xor",              TYPES_BOOL,  one_of)
 

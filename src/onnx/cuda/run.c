@@ -263,7 +263,8 @@ static int run_segments(struct running *run) {
 
 static int look_at_fault(const struct running *run) {
     static const char *const texts[] = {[CUDA__DIVIDED_BY_ZERO] = "an integer is divided by zero",
-                                        [CUDA__INDEX_OUT_OF_RANGE] = "an index is out of range"};
+                                        [CUDA__INDEX_OUT_OF_RANGE] = "an index is out of range",
+                                        [CUDA__LENGTH_OUT_OF_RANGE] = "a sequence length is out of range"};
     const struct cuda__fault *fault = run->state->device.fault_seen;
     if (fault->step == 0) return 0;
     BUG_ON(fault->step > run->plan->step_count || fault->code >= sizeof texts / sizeof texts[0]);

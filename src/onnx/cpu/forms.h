@@ -1,0 +1,83 @@
+/* What a node asks for, as both back ends read it: its attributes and what decides its shape become a description, which
+ * inference checks and kernels work from. A header of its own, since CUDA's C++ includes it too. */
+#ifndef PENSTOCK_ONNX_CPU_FORMS_H
+#define PENSTOCK_ONNX_CPU_FORMS_H
+
+#include "../onnx_internal.h"
+
+/* --- strided.c: an input seen as an output's elements in their order --------------------------------------------- */
+
+#define STRIDED_MAX_RANK (2 * TENSOR_MAX_RANK)
+struct onnx__strided {
+    int rank;
+    int64_t at;                                                 /* where it begins, in bytes */
+    int64_t shape[STRIDED_MAX_RANK], strides[STRIDED_MAX_RANK]; /* in bytes; 0 repeats, negative goes backwards */
+};
+struct onnx__strided onnx__strided_of(const struct tensor *tensor); /* as it lies in memory */
+/* Broadcast over `out`. */
+struct onnx__strided onnx__strided_spread(const struct tensor *tensor, const struct tensor *out);
+/* Without dimensions of 1, and with neighbours joined; at least one dimension is left. */
+struct onnx__strided onnx__strided_joined(const struct onnx__strided *view, size_t size);
+
+/* Operators that move elements and do nothing else: where those of an output lie in input 0. */
+typedef int onnx__view_fn(const struct onnx__step *step, size_t output, struct onnx__strided *ret, struct err *err);
+onnx__view_fn onnx__transpose_view, onnx__depth_to_space_view, onnx__space_to_depth_view; /* move.c */
+onnx__view_fn onnx__slice_view, onnx__split_view;                                         /* slice.c */
+onnx__view_fn onnx__expand_view, onnx__tile_view;                                         /* pad.c */
+
+/* --- move.c, pad.c ----------------------------------------------------------------------------------------------- */
+
+int onnx__concat_axis(const struct onnx__step *step, int *ret, struct err *err) MUSTCHECK;
+
+enum onnx__pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
+struct onnx__pad {
+    enum onnx__pad_mode mode;
+    int64_t begin[TENSOR_MAX_RANK], end[TENSOR_MAX_RANK]; /* negative in constant mode: cut off */
+};
+int onnx__pad_read(const struct onnx__step *step, struct onnx__pad *ret, struct err *err) MUSTCHECK;
+int onnx__center_crop_pad_read(const struct onnx__step *step, struct onnx__pad *ret, struct err *err) MUSTCHECK;
+/* What is filled in where no input 2 says. */
+void onnx__pad_constant(const struct onnx__step *step, char ret[8]);
+
+/* --- gather.c, scatter.c: numbers that pick elements ------------------------------------------------------------- */
+
+/* GatherElements and ScatterElements: indices (input 1) that stand for the coordinate along `axis` of input 0. */
+int onnx__elements_axis(const struct onnx__step *step, int *ret, struct err *err) MUSTCHECK;
+/* GatherND and ScatterND: indices (input 1) whose last dimension holds leading coordinates of input 0. */
+struct onnx__tuples {
+    int batch_dims, length;
+    int64_t batches, per_batch; /* tuples: batches x per_batch */
+    int64_t batch_size, chunk;  /* elements of a batch of the data, and of what one tuple names */
+    struct tensor shape;        /* of all that they name */
+};
+int onnx__tuples_read(const struct onnx__step *step, int64_t batch_dims, struct onnx__tuples *ret,
+                      struct err *err) MUSTCHECK;
+enum onnx__reduction { REDUCE_NONE, REDUCE_ADD, REDUCE_MUL, REDUCE_MAX, REDUCE_MIN };
+/* What becomes of an element and its update. */
+int onnx__scatter_reduction(const struct onnx__step *step, enum onnx__reduction *ret, struct err *err) MUSTCHECK;
+
+/* --- order.c, norm.c: the input seen as [outer, length, inner] --------------------------------------------------- */
+
+struct onnx__lanes { /* a lane is what lies along the axis */
+    int axis;
+    int64_t outer, length, inner;
+};
+int onnx__lanes_along(const struct onnx__step *step, int64_t axis, struct onnx__lanes *ret, struct err *err) MUSTCHECK;
+/* Of Softmax and Hardmax: until opset 12 everything from `axis` on is one dimension, and the default is axis 1. */
+int onnx__lanes_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) MUSTCHECK;
+int onnx__top_k_read(const struct onnx__step *step, struct onnx__lanes *lanes, int64_t *ret_k,
+                     struct err *err) MUSTCHECK;
+int onnx__cum_sum_read(const struct onnx__step *step, struct onnx__lanes *ret, struct err *err) MUSTCHECK;
+
+/* --- reduce.c ---------------------------------------------------------------------------------------------------- */
+
+struct onnx__reduce {
+    bool nothing;  /* asked for no axes, and then to reduce none */
+    unsigned axes; /* a set of bits: those that go */
+    int64_t count; /* elements that make one of the output */
+};
+int onnx__reduce_read(const struct onnx__step *step, struct onnx__reduce *ret, struct err *err) MUSTCHECK;
+/* The dimensions that stay (`stays`) or go, joined. */
+struct onnx__strided onnx__reduce_part(const struct tensor *x, unsigned axes, bool stays);
+
+#endif
