@@ -5,7 +5,7 @@ if(CMAKE_CROSSCOMPILING)
   return()
 endif()
 
-set(penstock_commands dev serve worker submit token get list wait cancel pause resume drain events verify queues workers models
+set(penstock_commands dev serve worker submit token get list wait cancel pause resume drain events verify queues workers top models
   check-model config demo completion help)
 set(man_dir ${CMAKE_BINARY_DIR}/man)
 set(completion_dir ${CMAKE_BINARY_DIR}/completion)

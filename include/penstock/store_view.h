@@ -38,6 +38,13 @@ struct store_stats {
 };
 int store_stats_get(struct store *st, struct store_stats *ret, struct err *err) MUSTCHECK;
 
+/* How many jobs came into each state within the last `window_ms` and still are in it: of the terminal ones, throughput,
+ * whatever retention takes away meanwhile. now_ms is Redis's clock. */
+struct store_recent {
+    int64_t now_ms, by_state[JOB_STATE_COUNT];
+};
+int store_recent_get(struct store *st, int64_t window_ms, struct store_recent *ret, struct err *err) MUSTCHECK;
+
 /* One model's queue. */
 struct store_queue {
     const char *model;

@@ -120,6 +120,9 @@ struct cli_table {
 };
 void cli__table_init(struct cli_table *table, const char *const *heads, size_t columns);
 void cli__table_add(struct cli_table *table, const char *fmt, ...) PRINTF_LIKE(2, 3); /* the next cell, row by row */
+/* max_width: columns on the screen, 0: no bound. */
+void cli__table_write(const struct cli_table *table, const struct cli_context *ctx, bool with_heads, size_t max_width,
+                      struct buf *out);
 void cli__table_print(const struct cli_table *table, const struct cli_context *ctx, bool with_heads);
 void cli__table_done(struct cli_table *table);
 
@@ -134,7 +137,7 @@ char *cli__find_config(const char *flag, bool *ret_is_dev);
 
 /* --- commands ----------------------------------------------------------------------------------------------------- */
 extern const struct cli_command cmd_dev, cmd_serve, cmd_worker, cmd_submit, cmd_get, cmd_list, cmd_wait, cmd_cancel,
-    cmd_pause, cmd_resume, cmd_drain, cmd_events, cmd_verify, cmd_queues, cmd_workers, cmd_models, cmd_check_model,
-    cmd_token, cmd_config, cmd_demo, cmd_completion, cmd_help;
+    cmd_pause, cmd_resume, cmd_drain, cmd_events, cmd_verify, cmd_queues, cmd_workers, cmd_top, cmd_models,
+    cmd_check_model, cmd_token, cmd_config, cmd_demo, cmd_completion, cmd_help;
 
 #endif

@@ -134,30 +134,75 @@ static size_t width_of(const char *s) {
     return width;
 }
 
-static void print_row(const struct cli_table *table, const struct cli_context *ctx, const size_t *widths,
-                      char *const *cells) {
+/* The bytes of the first `width` characters. */
+static size_t bytes_of(const char *s, size_t width) {
+    size_t at = 0;
+    for (; s[at]; at++)
+        if (((unsigned char)s[at] & 0xc0) != 0x80 && width-- == 0) break;
+    return at;
+}
+
+static void put_spaces(struct buf *out, size_t count) { buf_printf(out, "%*s", (int)count, ""); }
+
+/* What is wider than its column ends in a '~'. */
+static void put_cell(struct buf *out, const char *text, size_t width) {
+    if (width_of(text) <= width) {
+        buf_puts(out, text);
+    } else if (width > 0) {
+        buf_append(out, text, bytes_of(text, width - 1));
+        buf_puts(out, "~");
+    }
+}
+
+static void write_row(const struct cli_table *table, const struct cli_context *ctx, const size_t *widths,
+                      char *const *cells, struct buf *out) {
     for (size_t c = 0; c < table->columns; c++) {
         bool right = table->heads[c][0] == '>', last = c + 1 == table->columns;
         const char *text = cells ? cells[c] : table->heads[c] + right;
         const char *color = cells ? cli__state_color(ctx, text) : "";
-        int pad = (int)(widths[c] - width_of(text));
-        printf("%*s%s%s%s%*s", right ? pad : 0, "", color, text, *color ? cli__color_end(ctx) : "",
-               right || last ? 0 : pad, "");
-        fputs(last ? "\n" : "  ", stdout);
+        size_t width = width_of(text), pad = width < widths[c] ? widths[c] - width : 0;
+        if (right) put_spaces(out, pad);
+        buf_puts(out, color);
+        put_cell(out, text, widths[c]);
+        buf_puts(out, *color ? cli__color_end(ctx) : "");
+        if (!right && !last) put_spaces(out, pad);
+        buf_puts(out, last ? "\n" : "  ");
     }
 }
 
-void cli__table_print(const struct cli_table *table, const struct cli_context *ctx, bool with_heads) {
+/* The widest column gives way, until all of them fit or none has anything to give. */
+static void fit_widths(size_t *widths, size_t columns, size_t max_width) {
+    for (;;) {
+        size_t total = 2 * (columns - 1), widest = 0;
+        for (size_t c = 0; c < columns; c++) {
+            total += widths[c];
+            if (widths[c] >= widths[widest]) widest = c;
+        }
+        if (total <= max_width || widths[widest] <= 4) return;
+        widths[widest]--;
+    }
+}
+
+void cli__table_write(const struct cli_table *table, const struct cli_context *ctx, bool with_heads, size_t max_width,
+                      struct buf *out) {
     size_t *widths = mem_calloc(table->columns, sizeof *widths);
     for (size_t c = 0; c < table->columns; c++) widths[c] = width_of(table->heads[c]) - (table->heads[c][0] == '>');
     for (size_t i = 0; i < table->count; i++) {
         size_t width = width_of(table->cells[i]), *widest = &widths[i % table->columns];
         if (width > *widest) *widest = width;
     }
-    if (with_heads) print_row(table, ctx, widths, NULL);
+    if (max_width) fit_widths(widths, table->columns, max_width);
+    if (with_heads) write_row(table, ctx, widths, NULL, out);
     for (size_t i = 0; i + table->columns <= table->count; i += table->columns)
-        print_row(table, ctx, widths, table->cells + i);
+        write_row(table, ctx, widths, table->cells + i, out);
     free(widths);
+}
+
+void cli__table_print(const struct cli_table *table, const struct cli_context *ctx, bool with_heads) {
+    struct buf out = {0};
+    cli__table_write(table, ctx, with_heads, 0, &out);
+    fwrite(out.data, 1, out.len, stdout);
+    buf_done(&out);
 }
 
 void cli__table_done(struct cli_table *table) {

@@ -1,50 +1,19 @@
 /* penstock queues: what waits and runs of each model, and what holds it back. */
-#include <inttypes.h>
-#include <string.h>
-
-#include "cli_jobs.h"
+#include "cli_view.h"
 #include "penstock/clock.h"
-
-static const char *const modes[] = {
-    [STORE_MODE_OPEN] = "open", [STORE_MODE_PAUSED] = "paused", [STORE_MODE_DRAINING] = "draining"};
 
 static void print_json(const struct store_queue *queue) {
     struct buf out = {0};
-    buf_puts(&out, "{\"model\":");
-    wire_json_string(queue->model, strlen(queue->model), &out);
-    buf_printf(&out, ",\"queued\":%" PRId64 ",\"ready\":%" PRId64 ",\"running\":%" PRId64 ",\"max_running\":%" PRId64,
-               queue->queued, queue->ready, queue->running, queue->max_running);
-    if (queue->oldest_ready_at) buf_printf(&out, ",\"oldest_ready_at\":%" PRId64, queue->oldest_ready_at);
-    buf_printf(&out, ",\"mode\":\"%s\"", modes[queue->mode]);
-    if (queue->mode_reason && *queue->mode_reason) {
-        buf_puts(&out, ",\"reason\":");
-        wire_json_string(queue->mode_reason, strlen(queue->mode_reason), &out);
-    }
-    printf("%s}\n", out.data);
+    cli__queue_json(queue, &out);
+    printf("%s\n", out.data);
     buf_done(&out);
 }
 
 static void print_table(const struct cli_context *ctx, const struct store_queue *queues, size_t count) {
-    static const char *const heads[] = {"MODEL", ">QUEUED", ">READY", ">OLDEST", ">RUNNING", "MODE", "REASON"};
     struct cli_table table;
     int64_t now = clock_wall_ms(&clock_system);
-    cli__table_init(&table, heads, sizeof heads / sizeof heads[0]);
-    for (size_t i = 0; i < count; i++) {
-        const struct store_queue *queue = &queues[i];
-        char age[16] = "";
-        if (queue->oldest_ready_at)
-            cli__format_ms(now > queue->oldest_ready_at ? now - queue->oldest_ready_at : 0, age);
-        cli__table_add(&table, "%s", queue->model);
-        cli__table_add(&table, "%" PRId64, queue->queued);
-        cli__table_add(&table, "%" PRId64, queue->ready);
-        cli__table_add(&table, "%s", age);
-        if (queue->max_running)
-            cli__table_add(&table, "%" PRId64 "/%" PRId64, queue->running, queue->max_running);
-        else
-            cli__table_add(&table, "%" PRId64, queue->running);
-        cli__table_add(&table, "%s", modes[queue->mode]);
-        cli__table_add(&table, "%s", queue->mode_reason ? queue->mode_reason : "");
-    }
+    cli__queue_table_init(&table);
+    for (size_t i = 0; i < count; i++) cli__queue_row(&table, &queues[i], now);
     cli__table_print(&table, ctx, true);
     cli__table_done(&table);
 }
@@ -64,7 +33,7 @@ static int queues_main(struct cli_context *ctx, int argc, char **argv) {
     if (rc == 0) rc = store_queue_list(st, &arena, &queues, &count, &all, &err);
     for (size_t i = 0; rc == 0 && ctx->json && i < count; i++) print_json(&queues[i]);
     if (rc == 0 && !ctx->json) print_table(ctx, queues, count);
-    if (rc == 0 && all != STORE_MODE_OPEN && !ctx->quiet) fprintf(stderr, "everything is %s\n", modes[all]);
+    if (rc == 0 && all != STORE_MODE_OPEN && !ctx->quiet) fprintf(stderr, "everything is %s\n", cli__mode_name(all));
     store_free(st);
     arena_done(&arena);
     return rc == 0 ? CLI_OK : cli__fail(ctx, &err);

@@ -1,36 +1,19 @@
 /* penstock workers: who works, on what device, and on which jobs. */
 #include <inttypes.h>
-#include <string.h>
 
-#include "cli_jobs.h"
+#include "cli_view.h"
 #include "penstock/clock.h"
-
-enum { SHOWN_JOBS = 3 };
-
-static void put(struct buf *out, const char *prefix, const char *text) {
-    buf_puts(out, prefix);
-    wire_json_string(text ? text : "", text ? strlen(text) : 0, out);
-}
 
 static void print_json(const struct store_worker *worker) {
     struct buf out = {0};
-    put(&out, "{\"worker\":", worker->id);
-    put(&out, ",\"host\":", worker->host);
-    put(&out, ",\"executor\":", worker->executor);
-    put(&out, ",\"device\":", worker->device);
-    buf_printf(&out, ",\"pid\":%" PRId64 ",\"started_at\":%" PRId64 ",\"seen_at\":%" PRId64 ",\"held\":%zu,\"jobs\":[",
-               worker->pid, worker->started_at, worker->seen_at, worker->held);
-    for (size_t i = 0; i < worker->job_count; i++) put(&out, i ? "," : "", worker->job_ids[i]);
-    printf("%s]}\n", out.data);
+    cli__worker_json(worker, &out);
+    printf("%s\n", out.data);
     buf_done(&out);
 }
 
 static void add_jobs(struct cli_table *table, const struct store_worker *worker) {
     struct buf jobs = {0};
-    buf_puts(&jobs, "");
-    for (size_t i = 0; i < worker->job_count && i < SHOWN_JOBS; i++)
-        buf_printf(&jobs, "%s%s", i ? ", " : "", worker->job_ids[i]);
-    if (worker->held > SHOWN_JOBS) buf_printf(&jobs, " and %zu more", worker->held - SHOWN_JOBS);
+    cli__worker_jobs(worker, &jobs);
     cli__table_add(table, "%s", jobs.data);
     buf_done(&jobs);
 }

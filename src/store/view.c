@@ -1,5 +1,6 @@
 /* The read side: records, documents, statistics. Plain commands, each bounded; nothing here takes part in a transition.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,5 +140,45 @@ int store_stats_get(struct store *st, struct store_stats *ret, struct err *err) 
 out:
     if (reply) freeReplyObject(reply);
     store__args_done(&args);
+    return rc;
+}
+
+static int redis_time_ms(struct store *st, int64_t *ret, struct err *err) {
+    struct store__args args;
+    redisReply *reply = NULL;
+    store__args_init(&args);
+    store__args_str(&args, "TIME");
+    int rc = store__ask(st, &args, REDIS_REPLY_ARRAY, &reply, err);
+    if (rc == 0 && reply->elements == 2)
+        *ret = strtoll(reply->element[0]->str, NULL, 10) * 1000 + strtoll(reply->element[1]->str, NULL, 10) / 1000;
+    else if (rc == 0)
+        rc = store__bad_reply("TIME", err);
+    if (reply) freeReplyObject(reply);
+    store__args_done(&args);
+    return rc;
+}
+
+int store_recent_get(struct store *st, int64_t window_ms, struct store_recent *ret, struct err *err) {
+    struct store__batch batch = {0};
+    struct store_recent recent = {0};
+    char index[32];
+    if (redis_time_ms(st, &recent.now_ms, err) != 0) return -1;
+    for (enum job_state state = JOB_STATE_QUEUED; state < JOB_STATE_COUNT; state++) {
+        snprintf(index, sizeof index, "index:%s", job_state_name(state));
+        store__batch_key(&batch, st, "ZCOUNT", index);
+        struct store__args *args = &batch.commands[batch.count - 1];
+        store__args_int(args, recent.now_ms - window_ms);
+        store__args_str(args, "+inf");
+    }
+    int rc = store__batch_send(&batch, st, err);
+    for (size_t i = 0; rc == 0 && i < batch.count; i++) {
+        const redisReply *reply = store__batch_reply(&batch, i, REDIS_REPLY_INTEGER);
+        if (reply)
+            recent.by_state[JOB_STATE_QUEUED + i] = reply->integer;
+        else
+            rc = store__bad_reply("ZCOUNT", err);
+    }
+    store__batch_done(&batch);
+    if (rc == 0) *ret = recent;
     return rc;
 }

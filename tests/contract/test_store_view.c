@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fx.h"
+#include "penstock/clock.h"
 
 static size_t list(struct fx *fx, struct store_list query, struct job_record **ret, const char **ret_cursor) {
     size_t count = 0;
@@ -173,6 +174,27 @@ static void test_stats_count_what_is_there(void **state) {
     assert_int_equal(stats.timers, 4); /* three leases and one retention */
 }
 
+static void assert_recent(struct fx *fx, int64_t window_ms, int64_t running, int64_t completed) {
+    struct store_recent recent;
+    if (store_recent_get(fx->st, window_ms, &recent, &fx->err) != 0) fail_msg("store_recent_get: %s", fx->err.msg);
+    assert_int_equal(recent.by_state[JOB_STATE_RUNNING], running);
+    assert_int_equal(recent.by_state[JOB_STATE_COMPLETED], completed);
+    int64_t here_ms = clock_wall_ms(&clock_system); /* of the same machine */
+    assert_in_range(recent.now_ms, here_ms - FX_DEADLINE_MS, here_ms);
+}
+
+static void test_recent_counts_what_came_within_the_window_alone(void **state) {
+    struct fx *fx = *state;
+    create_many(fx, 10, NULL);
+    struct store_claims claims = fx_claim(fx, "w1", 4, FX_LEASE_MS);
+    for (size_t i = 0; i < 3; i++) assert_true(fx_finish(fx, "w1", &claims.jobs[i], STORE_COMPLETED));
+    assert_recent(fx, 3600000, 1, 3);
+    const char *id = claims.jobs[0].job_id;
+    fx_redis(fx, "ZADD penstock:index:completed 1790000000000 %s", id); /* long ago */
+    assert_recent(fx, 3600000, 1, 2);
+    fx_redis(fx, "ZADD penstock:index:completed %lld %s", (long long)fx_record(fx, id).updated_at, id);
+}
+
 /* --- workers ------------------------------------------------------------------------------------------------------ */
 
 static size_t workers(struct fx *fx, struct store_worker **ret) {
@@ -235,6 +257,7 @@ int main(void) {
         FX_TEST(test_view_of_a_job_that_is_not_there_is_none_and_no_error),
         FX_TEST(test_view_of_a_broken_record_is_corrupt_and_no_crash),
         FX_TEST(test_stats_count_what_is_there),
+        FX_TEST(test_recent_counts_what_came_within_the_window_alone),
         FX_TEST(test_workers_register_expire_and_leave),
     };
     return cmocka_run_group_tests(tests, fx_group_setup, fx_group_teardown);

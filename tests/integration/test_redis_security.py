@@ -140,7 +140,7 @@ class Rights(unittest.TestCase):
         pt.redis_cli(self.redis, "HSET", "penstock:job:j1", "state", "completed", "seq", "1", "model", "m", "created_at", "1")
         set_user(self.redis, "reader", documented_user("penstock-read"))
         flags = ["-s", "store.url=" + self.redis.url.replace("//", "//reader:secret@")]
-        for command in (["get", "j1"], ["list"], ["queues"], ["workers"], ["models"]):
+        for command in (["get", "j1"], ["list"], ["queues"], ["workers"], ["models"], ["top", "--once"]):
             with self.subTest(command):
                 pt.penstock(*command, *flags)
         set_user(self.redis, "reader", [word for word in documented_user("penstock-read") if word != "+hgetall"])

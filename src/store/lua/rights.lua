@@ -9,7 +9,7 @@ local WANTED = {
   HDEL = {'job:x', 'f'}, HEXISTS = {'policy', 'f'}, HGET = {'job:x', 'f'}, HGETALL = {'job:x'}, HINCRBY = {'counts', 'f', '1'},
   HKEYS = {'policy'}, HMGET = {'meta', 'f'}, HSET = {'job:x', 'f', 'v'},
   SADD = {'workers', 'm'}, SMEMBERS = {'workers'}, SRANDMEMBER = {'parked_tenants', '1'}, SREM = {'workers', 'm'},
-  ZADD = {'timers', '1', 'm'}, ZCARD = {'timers'}, ZPOPMIN = {'ready:x', '1'}, ZRANGE = {'timers', '0', '0'},
+  ZADD = {'timers', '1', 'm'}, ZCARD = {'timers'}, ZCOUNT = {'timers', '0', '0'}, ZPOPMIN = {'ready:x', '1'}, ZRANGE = {'timers', '0', '0'},
   ZRANGEBYSCORE = {'timers', '0', '0'}, ZREM = {'timers', 'm'}, ZSCORE = {'timers', 'm'},
   XADD = {'outbox', '*', 'f', 'v'}, XLEN = {'outbox'}, XTRIM = {'outbox', 'MAXLEN', '0'},
   PUBLISH = {'wake', 'm'}, SUBSCRIBE = {'wake:x'},
