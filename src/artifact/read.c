@@ -116,7 +116,7 @@ static int take(char *bytes, size_t len, struct tensor *tensor, struct err *err)
 
 int artifact_read(struct artifact_root *root, const char *uri, size_t max_bytes, struct tensor *tensor,
                   struct arena *arena, struct err *err) {
-    size_t size;
+    size_t size = 0;
     int fd = open_input(root, uri, max_bytes, arena, &size, err);
     if (fd < 0) return -1;
     char *bytes = arena_alloc(arena, size + 1);

@@ -137,8 +137,8 @@ const struct config_setting config__table[] = {
     INT("worker.prefetch_below_ms", "50", 0, 60000,
         "The next batch is claimed ahead when a run usually takes less than this; 0: never ahead."),
     STRING("worker.plugin_dir", "",
-           "Folder of executor plug-ins (libpenstock_<name>.so, '-' as '_'). Empty: beside the binary, then the "
-           "library path."),
+           "Folder of executor plug-ins (libpenstock_<name>.so, '-' as '_'). Empty: beside the binary, then where the "
+           "installation keeps them, then the library path."),
     INT("worker.max_result_bytes", "65536", 1, 786432,
         "Largest result document; a larger one fails the job as result_too_large. It travels in an event, which has to "
         "fit Kafka's 1 MiB."),

@@ -47,31 +47,30 @@ static bool is_plugin_name(const char *name) {
     return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") == len;
 }
 
-static void *open_beside_binary(const char *file) {
-    char path[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (len <= 0) return NULL;
-    path[len] = '\0';
-    char *slash = strrchr(path, '/');
-    if (!slash || (size_t)(slash - path) + 1 + strlen(file) + 1 > sizeof path) return NULL;
-    memcpy(slash + 1, file, strlen(file) + 1);
-    if (access(path, F_OK) != 0) return NULL; /* so that dlerror tells of the library path below, not of this try */
-    return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+static bool is_in(const char *folder, const char *file, char *ret_path, size_t size) {
+    return (size_t)snprintf(ret_path, size, "%s/%s", folder, file) < size && access(ret_path, F_OK) == 0;
 }
 
+static bool is_beside_binary(const char *file, char *ret_path, size_t size) {
+    char folder[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    if (len <= 0) return false;
+    folder[len] = '\0';
+    *strrchr(folder, '/') = '\0'; /* the kernel's path is absolute */
+    return is_in(folder, file, ret_path, size);
+}
+
+/* The first place that has the file decides, so that dlerror tells what is wrong with that one. */
 static void *open_plugin(const char *name, const char *plugin_dir, struct err *err) {
     char file[64], path[PATH_MAX];
     snprintf(file, sizeof file, "libpenstock_%s.so", name);
     for (char *c = file; *c; c++)
         if (*c == '-') *c = '_'; /* as build systems name libraries: onnx-cuda is libpenstock_onnx_cuda.so */
-    void *handle;
-    if (plugin_dir && plugin_dir[0]) {
+    if (plugin_dir && plugin_dir[0])
         snprintf(path, sizeof path, "%s/%s", plugin_dir, file);
-        handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    } else {
-        handle = open_beside_binary(file);
-        if (!handle) handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-    }
+    else if (!is_beside_binary(file, path, sizeof path) && !is_in(PENSTOCK_PLUGIN_DIR, file, path, sizeof path))
+        snprintf(path, sizeof path, "%s", file); /* for the library path */
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         err_set(err, ERR_CONFIG, "executor '%s' is neither linked in (fake, onnx-cpu) nor a plug-in: %s", name,
                 dlerror());

@@ -129,7 +129,7 @@ static void put_element(const struct tensor *tensor, size_t at, float value) {
 
 int image_to_tensor(const struct image *image, const struct image_options *options, struct tensor *tensor,
                     struct arena *arena, struct err *err) {
-    struct plan plan;
+    struct plan plan = {0};
     struct ramp ramps[IMAGE_MAX_CHANNELS];
     bool real = tensor->datatype == DATATYPE_FP32 || tensor->datatype == DATATYPE_FP64;
     bool whole = tensor->datatype == DATATYPE_UINT8 || tensor->datatype == DATATYPE_INT8 ||

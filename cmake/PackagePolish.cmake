@@ -1,0 +1,16 @@
+# Run by cpack between installing and packing: what Debian's policy asks of files. Manual pages and changelogs are compressed,
+# without a time stamp; folders are 0755 and files 0644 whatever the umask of whoever builds, executables in bin 0755.
+set(root ${CPACK_TEMPORARY_DIRECTORY})
+file(GLOB_RECURSE files LIST_DIRECTORIES true ${root}/*)
+set(read OWNER_READ GROUP_READ WORLD_READ)
+set(run OWNER_EXECUTE GROUP_EXECUTE WORLD_EXECUTE)
+foreach(file IN LISTS files)
+  if(IS_DIRECTORY ${file} OR file MATCHES "/usr/bin/")
+    file(CHMOD ${file} PERMISSIONS ${read} ${run} OWNER_WRITE)
+  else()
+    file(CHMOD ${file} PERMISSIONS ${read} OWNER_WRITE)
+    if(file MATCHES "/(man/man[0-9]/[^/]+[0-9]|doc/[^/]+/changelog|doc/[^/]+/CHANGELOG[.]md)$")
+      execute_process(COMMAND gzip -9n ${file} COMMAND_ERROR_IS_FATAL ANY)
+    endif()
+  endif()
+endforeach()
