@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -17,8 +18,9 @@
 #include "penstock/registry.h"
 #include "testlib.h"
 
-#define CHAIN  40 /* nodes in a row */
-#define LENGTH 8  /* elements of a job */
+#define ONNX_TEST_DATA "/usr/lib/python3/dist-packages/onnx/backend/test/data"
+#define CHAIN          40 /* nodes in a row */
+#define LENGTH         8  /* elements of a job */
 
 enum { MEMORY_ALLOCATION = 2, ILLEGAL_ADDRESS = 700 }; /* cudaError_t */
 
@@ -178,6 +180,38 @@ static void test_a_kernel_that_breaks_the_device_fails_the_job_and_says_that_it_
     assert_true(job.error.sticky);
 }
 
+/* ONNX's own tests of one node each: what has a kernel must not have fallen back to the CPU unseen. */
+static void test_operators_on_windows_run_on_the_device(void **state) {
+    static const char *const folders[] = {"averagepool_2d_ceil",
+                                          "averagepool_3d_default",
+                                          "basic_conv_with_padding",
+                                          "batchnorm_example",
+                                          "conv_with_strides_and_asymmetric_padding",
+                                          "convtranspose_3d",
+                                          "convtranspose_dilations",
+                                          "globalaveragepool",
+                                          "globalmaxpool",
+                                          "lrn",
+                                          "maxpool_2d_uint8",
+                                          "maxpool_with_argmax_2d_precomputed_strides",
+                                          "resize_downsample_scales_cubic",
+                                          "resize_tf_crop_and_resize",
+                                          "resize_upsample_sizes_nearest_ceil_half_pixel",
+                                          "upsample_nearest"};
+    const char *root = getenv("PENSTOCK_ONNX_TEST_DATA");
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char folder[1200];
+        struct err err;
+        int sets;
+        snprintf(folder, sizeof folder, "%s/node/test_%s", root ? root : ONNX_TEST_DATA, folders[i]);
+        if (access(folder, R_OK) != 0) skip();
+        fx.kernels = 0;
+        if (onnx_case_run_on(fx.ops, fx.ex, folder, 2, 1e-3, 1e-5, &sets, &err) != 0)
+            fail_msg("%s: %s", folder, err.msg);
+        if (fx.kernels < 2) fail_msg("%s runs on the CPU", folder);
+    }
+}
+
 static void must_not_probe(const char *code, const char *words) {
     char device[128];
     assert_int_equal(fx.ops->probe(&(struct executor_options){0}, device, sizeof device, &fx.why), -1);
@@ -210,6 +244,7 @@ int main(void) {
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_kernel_that_breaks_the_device_fails_the_job_and_says_that_it_sticks,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_operators_on_windows_run_on_the_device, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_missing_is_told_apart, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

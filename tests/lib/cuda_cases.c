@@ -23,6 +23,10 @@ static const struct executor_ops *find_in(const char *folder, const char *what) 
     return rc == 0 ? ops : NULL;
 }
 
+static bool emulates;
+
+bool cuda_case_is_emulated(void) { return emulates; }
+
 const struct executor_ops *cuda_case_ops(void) {
     static const struct executor_ops *ops;
     static int looked;
@@ -32,7 +36,10 @@ const struct executor_ops *cuda_case_ops(void) {
     if (!build) build = ".";
     snprintf(emulated, sizeof emulated, "%s/emulated", build);
     ops = find_in(build, "the plug-in");
-    if (!ops) ops = find_in(emulated, "emulated, which proves indices and logic and nothing about a GPU");
+    if (!ops) {
+        ops = find_in(emulated, "emulated, which proves indices and logic and nothing about a GPU");
+        emulates = ops != NULL;
+    }
     if (!ops) printf("onnx-cuda: skipped: neither a GPU nor the emulated plug-in, which needs a C++ compiler\n");
     fflush(stdout);
     return ops;

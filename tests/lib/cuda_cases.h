@@ -11,5 +11,6 @@
 
 /* Prints once which one it is. NULL where there is neither, with a line that says so. */
 const struct executor_ops *cuda_case_ops(void);
+bool cuda_case_is_emulated(void); /* what cuda_case_ops gave */
 
 #endif

@@ -208,22 +208,6 @@ OP_RUN(split);
 OP_INFER(tile);
 OP_RUN(tile);
 
-/* window.c: the geometry that convolutions and pools share. One or two spatial dimensions are seen as three with
- * leading dimensions of 1, so that there is one loop nest. */
-struct onnx__window {
-    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3];
-};
-/* `kernel`: its spatial dimensions, or NULL to read the attribute kernel_shape. */
-int onnx__window_read(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel, bool ceil_mode,
-                      struct onnx__window *ret, struct err *err) MUSTCHECK;
-/* Of ConvTranspose: `in` is its output and `out` its input, because it is Conv's walk in the other direction. */
-int onnx__window_read_transposed(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel,
-                                 struct onnx__window *ret, struct err *err) MUSTCHECK;
-/* Gives `out` the shape [x0, channels, spatial...]. */
-void onnx__window_shape(const struct onnx__window *window, const struct tensor *x, int64_t channels,
-                        struct tensor *out);
-static inline int64_t onnx__volume(const int64_t dims[3]) { return dims[0] * dims[1] * dims[2]; }
-
 /* cast.c */
 void onnx__convert(enum datatype from_type, const void *from, enum datatype to_type, void *to, int64_t n);
 #define HALF_STRETCH 256 /* numbers of FP16 that are computed as FP32 at a time */

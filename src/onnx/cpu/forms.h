@@ -56,6 +56,36 @@ enum onnx__reduction { REDUCE_NONE, REDUCE_ADD, REDUCE_MUL, REDUCE_MAX, REDUCE_M
 /* What becomes of an element and its update. */
 int onnx__scatter_reduction(const struct onnx__step *step, enum onnx__reduction *ret, struct err *err) MUSTCHECK;
 
+/* --- window.c: the geometry that convolutions and pools share ---------------------------------------------------- */
+
+/* One or two spatial dimensions are seen as three with
+ * leading dimensions of 1, so that there is one loop nest. */
+struct onnx__window {
+    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3];
+};
+/* `kernel`: its spatial dimensions, or NULL to read the attribute kernel_shape. */
+int onnx__window_read(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel, bool ceil_mode,
+                      struct onnx__window *ret, struct err *err) MUSTCHECK;
+/* Of ConvTranspose: `in` is its output and `out` its input, because it is Conv's walk in the other direction. */
+int onnx__window_read_transposed(const struct onnx__step *step, const struct tensor *x, const int64_t *kernel,
+                                 struct onnx__window *ret, struct err *err) MUSTCHECK;
+/* Gives `out` the shape [x0, channels, spatial...]. */
+void onnx__window_shape(const struct onnx__window *window, const struct tensor *x, int64_t channels,
+                        struct tensor *out);
+static inline int64_t onnx__volume(const int64_t dims[3]) { return dims[0] * dims[1] * dims[2]; }
+
+/* --- resize.c: an axis of Resize or Upsample as a table ---------------------------------------------------------- */
+
+/* Which element of the input is part of one of the output, -1 for what lies outside the image, and with what weight. */
+struct onnx__tap {
+    int64_t at;
+    float weight;
+};
+/* Of a step that has been inferred: elements that make one of the output; 0: nothing happens to this axis. */
+int64_t onnx__resize_taps(const struct onnx__step *step, int dim);
+/* taps: as many for each element of the output along `dim`. */
+void onnx__resize_fill(const struct onnx__step *step, int dim, struct onnx__tap *taps);
+
 /* --- order.c, norm.c: the input seen as [outer, length, inner] --------------------------------------------------- */
 
 struct onnx__lanes { /* a lane is what lies along the axis */

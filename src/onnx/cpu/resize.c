@@ -32,12 +32,6 @@ struct axis {
     int64_t taps; /* elements that make one of the output */
 };
 
-/* Which element, -1 for what lies outside the image, and its weight. */
-struct tap {
-    int64_t at;
-    float weight;
-};
-
 struct resize {
     enum mode mode;
     enum nearest nearest;
@@ -247,7 +241,7 @@ OP_INFER(resize) {
     onnx__shape_like(step->out[0], x);
     for (int i = 0; i < x->rank; i++) step->out[0]->shape[i] = rs.axes[i].out;
     if (!measure(&rs, &elements, &taps)) return onnx__step_refuse(step, err, "the output is too large");
-    step->scratch_bytes = (size_t)taps * sizeof(struct tap) + 2 * (size_t)elements * datatype_size(x->datatype);
+    step->scratch_bytes = (size_t)taps * sizeof(struct onnx__tap) + 2 * (size_t)elements * datatype_size(x->datatype);
     return 0;
 }
 
@@ -305,46 +299,61 @@ static int64_t clamp(double index, int64_t dim) {
     return index < (double)dim ? (int64_t)index : dim - 1;
 }
 
-static void weigh(const struct resize *rs, const struct axis *axis, double x, struct tap *taps) {
+static void weigh(const struct resize *rs, const struct axis *axis, double x, struct onnx__tap *taps) {
     double stretch = stretch_of(rs, axis), sum = 0, base = floor(x);
     int64_t first = first_tap(rs, axis);
     for (int64_t i = 0; i < axis->taps; i++) {
         double at = base + (double)(first + i);
         double weight = filter(rs, (at - x) * stretch);
         if (rs->exclude_outside && (at < 0 || at > (double)(axis->in - 1))) weight = 0;
-        taps[i] = (struct tap){.at = clamp(at, axis->in), .weight = (float)weight};
+        taps[i] = (struct onnx__tap){.at = clamp(at, axis->in), .weight = (float)weight};
         sum += weight;
     }
     for (int64_t i = 0; i < axis->taps && sum != 0; i++) taps[i].weight = (float)((double)taps[i].weight / sum);
 }
 
-static void fill_table(const struct resize *rs, const struct axis *axis, struct tap *taps) {
+static void fill_table(const struct resize *rs, const struct axis *axis, struct onnx__tap *taps) {
     for (int64_t i = 0; i < axis->out; i++, taps += axis->taps) {
         double x = source_of(rs, axis, i);
         if (rs->coordinates == TF_CROP_AND_RESIZE && !(x >= 0 && x <= (double)(axis->in - 1)))
-            for (int64_t j = 0; j < axis->taps; j++) taps[j] = (struct tap){.at = -1};
+            for (int64_t j = 0; j < axis->taps; j++) taps[j] = (struct onnx__tap){.at = -1};
         else if (rs->mode == MODE_NEAREST)
-            taps[0] = (struct tap){.at = clamp(nearest_of(rs, axis, x), axis->in)};
+            taps[0] = (struct onnx__tap){.at = clamp(nearest_of(rs, axis, x), axis->in), .weight = 1};
         else
             weigh(rs, axis, x, taps);
     }
 }
 
+int64_t onnx__resize_taps(const struct onnx__step *step, int dim) {
+    struct resize rs;
+    struct err err;
+    BUG_ON(resize_read(step, &rs, &err) != 0);
+    return is_kept(&rs, &rs.axes[dim]) ? 0 : rs.axes[dim].taps;
+}
+
+void onnx__resize_fill(const struct onnx__step *step, int dim, struct onnx__tap *taps) {
+    struct resize rs;
+    struct err err;
+    BUG_ON(resize_read(step, &rs, &err) != 0);
+    fill_table(&rs, &rs.axes[dim], taps);
+}
+
 /* --- a pass ------------------------------------------------------------------------------------------------------ */
 
-static void blend_row(const struct axis *axis, const struct tap *taps, const float *from, int64_t row, float *to) {
+static void blend_row(const struct axis *axis, const struct onnx__tap *taps, const float *from, int64_t row,
+                      float *to) {
     for (int64_t j = 0; j < row; j++) to[j] = taps[0].weight * from[taps[0].at * row + j];
     for (int64_t i = 1; i < axis->taps; i++)
         for (int64_t j = 0; j < row; j++) to[j] += taps[i].weight * from[taps[i].at * row + j];
 }
 
 /* One axis: each of `outer` blocks has axis->in rows of `row` elements and gets axis->out of them. */
-static void pass(const struct resize *rs, const struct axis *axis, const struct tap *taps, const struct tensor *shape,
-                 int64_t outer, int64_t row, const char *from, char *to) {
+static void pass(const struct resize *rs, const struct axis *axis, const struct onnx__tap *taps,
+                 const struct tensor *shape, int64_t outer, int64_t row, const char *from, char *to) {
     size_t row_bytes = (size_t)row * datatype_size(shape->datatype);
     for (int64_t i = 0; i < outer; i++, from += (size_t)axis->in * row_bytes)
         for (int64_t o = 0; o < axis->out; o++, to += row_bytes) {
-            const struct tap *own = taps + o * axis->taps;
+            const struct onnx__tap *own = taps + o * axis->taps;
             if (own->at < 0)
                 for (int64_t j = 0; j < row; j++) ((float *)(void *)to)[j] = rs->outside;
             else if (rs->mode == MODE_NEAREST)
@@ -360,7 +369,7 @@ OP_RUN(resize) {
     int64_t elements, taps;
     if (resize_read(step, &rs, err) != 0) return -1;
     if (onnx__count(step->out[0]) == 0 || !measure(&rs, &elements, &taps)) return 0;
-    struct tap *table = step->scratch;
+    struct onnx__tap *table = step->scratch;
     char *buffers[2] = {(char *)(table + taps), NULL};
     buffers[1] = buffers[0] + (size_t)elements * datatype_size(shape.datatype);
     const char *from = shape.data;

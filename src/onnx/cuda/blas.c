@@ -189,9 +189,10 @@ struct cuda__matmul *cuda__blas_plan(struct cuda__blas *blas, const struct cuda_
 
 int cuda__blas_run(const struct cuda__matmul *mm, const void *a, const void *b, void *c,
                    const struct cuda__device *device, struct err *err) {
-    int status = mm->blas->multiply(mm->blas->handle, mm->desc, &mm->alpha, b, mm->layouts[0], a, mm->layouts[1],
-                                    &mm->beta, c, mm->layouts[2], c, mm->layouts[2], &mm->algo, device->workspace,
-                                    device->workspace_bytes, device->stream);
+    size_t room = device->workspace_bytes < CUDA__BLAS_WORKSPACE ? device->workspace_bytes : CUDA__BLAS_WORKSPACE;
+    int status =
+        mm->blas->multiply(mm->blas->handle, mm->desc, &mm->alpha, b, mm->layouts[0], a, mm->layouts[1], &mm->beta, c,
+                           mm->layouts[2], c, mm->layouts[2], &mm->algo, device->workspace, room, device->stream);
     if (status == LT_SUCCESS) return 0;
     cudaError_t code = cudaPeekAtLastError();
     if (code != cudaSuccess) return cuda__fail(code, "cublasLtMatmul", err);

@@ -33,6 +33,13 @@ int cuda__launch(const struct cuda__call *call, struct err *err, void (*kernel)(
     return cuda__fail(code, err ? err->msg : "launch", err);
 }
 
+/* Before a loop whose arrays are to be registers; the emulation's compiler does not know it. */
+#ifdef CUDA_EMULATION
+#define CUDA__UNROLL
+#else
+#define CUDA__UNROLL _Pragma("unroll")
+#endif
+
 /* Blocks for n elements: enough to fill the device a few times over; a loop does the rest. */
 inline dim3 cuda__blocks(const struct cuda__call *call, int64_t n) {
     int64_t blocks = (n + CUDA__BLOCK - 1) / CUDA__BLOCK, most = (int64_t)call->device->multiprocessors * 16;

@@ -19,6 +19,8 @@
     PLAIN("Asinh",            TYPES_REAL,  asinh)                                                                      \
     PLAIN("Atan",             TYPES_REAL,  atan)                                                                       \
     PLAIN("Atanh",            TYPES_REAL,  atanh)                                                                      \
+    CHOOSY("AveragePool",     TYPES_FLOAT, average_pool, pool)                                                         \
+    PLAIN("BatchNormalization",TYPES_FLOAT, batch_norm)                                                                \
     PLAIN("Cast",             TYPES_ANY,   cast)                                                                       \
     PLAIN("CastLike",         TYPES_ANY,   cast)                                                                       \
     PLAIN("Ceil",             TYPES_REAL,  ceil)                                                                       \
@@ -27,6 +29,8 @@
     PLAIN("Clip",             NUMBER,      clip)                                                                       \
     PLAIN("Concat",           TYPES_ANY,   concat)                                                                     \
     PLAIN("ConstantOfShape",  TYPES_ANY,   constant_of_shape)                                                          \
+    PLANNED("Conv",           TYPES_FLOAT, conv)                                                                       \
+    PLANNED("ConvTranspose",  TYPES_FLOAT, conv_transpose)                                                             \
     PLAIN("Cos",              TYPES_REAL,  cos)                                                                        \
     PLAIN("Cosh",             TYPES_REAL,  cosh)                                                                       \
     PLAIN("DepthToSpace",     TYPES_ANY,   depth_to_space)                                                             \
@@ -43,19 +47,25 @@
     PLAIN("GatherND",         TYPES_ANY,   gather_nd)                                                                  \
     PLAIN("Gelu",             TYPES_REAL,  gelu)                                                                       \
     PLANNED("Gemm",           TYPES_PRODUCT, matmul)                                                                   \
+    CHOOSY("GlobalAveragePool",TYPES_FLOAT, global_average_pool, planes)                                               \
+    CHOOSY("GlobalLpPool",    TYPES_FLOAT, global_lp_pool, planes)                                                     \
+    CHOOSY("GlobalMaxPool",   TYPES_FLOAT, global_max_pool, planes)                                                    \
     PLAIN("Greater",          NUMBER,      greater)                                                                    \
     PLAIN("GreaterOrEqual",   NUMBER,      greater_or_equal)                                                           \
     PLAIN("HardSigmoid",      TYPES_REAL,  hard_sigmoid)                                                               \
     PLAIN("HardSwish",        TYPES_REAL,  hard_swish)                                                                 \
     PLAIN("IsInf",            TYPES_REAL,  is_inf)                                                                     \
     PLAIN("IsNaN",            TYPES_REAL,  is_nan)                                                                     \
+    PLAIN("LRN",              TYPES_FLOAT, lrn)                                                                        \
     PLAIN("LeakyRelu",        TYPES_REAL,  leaky_relu)                                                                 \
     PLAIN("Less",             NUMBER,      less)                                                                       \
     PLAIN("LessOrEqual",      NUMBER,      less_or_equal)                                                              \
     PLAIN("Log",              TYPES_REAL,  log)                                                                        \
     CHOOSY("LogSoftmax",      TYPES_FLOAT, log_softmax, softmax)                                                       \
+    CHOOSY("LpPool",          TYPES_FLOAT, lp_pool, pool)                                                              \
     PLANNED("MatMul",         TYPES_PRODUCT, matmul)                                                                   \
     PLAIN("Max",              NUMBER,      max)                                                                        \
+    CHOOSY("MaxPool",         TYPES_FLOAT | TYPE_BIT(DATATYPE_UINT8) | TYPE_BIT(DATATYPE_INT8), max_pool, pool)        \
     PLAIN("Mean",             TYPES_REAL,  mean)                                                                       \
     PLAIN("Min",              NUMBER,      min)                                                                        \
     PLAIN("Mish",             TYPES_REAL,  mish)                                                                       \
@@ -71,6 +81,7 @@
     PLAIN("Range",            TYPES_ANY,   range)                                                                      \
     PLAIN("Reciprocal",       TYPES_REAL,  reciprocal)                                                                 \
     PLAIN("Relu",             NUMBER,      relu)                                                                       \
+    PLANNED("Resize",         TYPES_ANY,   resize)                                                                     \
     PLAIN("ReverseSequence",  TYPES_ANY,   reverse_sequence)                                                           \
     PLAIN("Round",            TYPES_REAL,  round)                                                                      \
     CHOOSY("Scatter",         TYPES_ANY,   scatter_elements, scatter)                                                  \
@@ -97,6 +108,7 @@
     PLAIN("Tile",             TYPES_ANY,   tile)                                                                       \
     PLAIN("Transpose",        TYPES_ANY,   transpose)                                                                  \
     PLAIN("Trilu",            TYPES_ANY,   trilu)                                                                      \
+    PLANNED("Upsample",       TYPES_ANY,   resize)                                                                     \
     PLAIN("Where",            TYPES_BOOL,  where)                                                                      \
     PLAIN("Xor",              TYPES_BOOL,  one_of)
 
