@@ -8,6 +8,7 @@
 #define PENSTOCK_BUS_KAFKA_H
 
 #include "penstock/bus.h"
+#include "penstock/mem.h"
 
 /* A librdkafka property, passed through ("security.protocol", "sasl.mechanisms" ...). */
 struct bus_property {
@@ -64,6 +65,27 @@ struct bus_topic {
 /* Creates the topics that do not exist; existing ones are left as they are. RETRY when the broker is not there. */
 int bus_kafka_create_topics(const struct bus_kafka_config *cfg, const struct bus_topic *topics, size_t count,
                             struct err *err) MUSTCHECK;
+
+/* What an acknowledgement by Kafka is worth, as the brokers are set up at present. Strings are in the arena; -1: not
+ * known, and `unknown` says why. */
+struct bus_topic_durability {
+    const char *topic;
+    int partitions;                  /* 0: it does not exist */
+    int replication_factor, in_sync; /* the fewest copies that any partition has, and has in sync */
+    int min_insync_replicas;         /* below which acks=all is refused */
+    int unclean_leader_election;     /* 1: a copy that lags behind may become the leader */
+    const char *cleanup_policy;      /* "delete", "compact"; NULL: not known */
+    const char *unknown;             /* NULL: everything is known */
+};
+struct bus_durability {
+    const char *acks; /* "all" */
+    bool idempotence;
+    int brokers;
+    struct bus_topic_durability *topics; /* in the order asked for */
+};
+/* Asks by the connections of `prod`. RETRY when no broker answers. Thread: any, beside the producer's own. */
+int bus_kafka_durability(struct bus_producer *prod, const char *const *topics, size_t count, struct arena *arena,
+                         struct bus_durability *ret, struct err *err) MUSTCHECK;
 
 /* librdkafka's in-process mock cluster (one broker on 127.0.0.1, real TCP, any client may connect). It keeps about 5 MB
  * a partition and has no transactions worth the name: for `penstock dev` and tests. */

@@ -34,7 +34,7 @@ struct http_config {
     const char *artifact_root, *input_root;
     struct store_config store;
     struct bus_kafka_config kafka;
-    const char *commands_topic, *control_topic, *events_topic;
+    const char *commands_topic, *control_topic, *events_topic, *dlq_topic;
     int64_t max_queued;   /* of a model that says nothing itself; 0: no limit */
     http_model_fn *model; /* NULL: the repository is not seen from here, and every name is taken */
     void *self;

@@ -15,6 +15,12 @@
 #include "penstock/clock.h"
 #include "penstock/store_outbox.h"
 
+/* What readers of the events topic can count on, in a word and in a sentence. */
+#define RELAY_DELIVERY "at_least_once"
+#define RELAY_MEANS                                                                                                    \
+    "No event is lost and a job's events are in order; after a failure of the relay or a broker some repeat, under "   \
+    "the same ce_id."
+
 struct relay_config {
     const char *id; /* of this relay, for the lease: one relay works at a time */
     const char *events_topic, *dlq_topic;

@@ -74,6 +74,17 @@ int store_worker_unregister(struct store *st, const char *id, struct err *err) M
 int store_worker_list(struct store *st, struct arena *arena, struct store_worker **ret, size_t *ret_count,
                       struct err *err) MUSTCHECK;
 
+/* What a crash of Redis can cost, as it is set up at present. Strings are in the arena. */
+struct store_durability {
+    const char *version, *role, *maxmemory_policy; /* "7.0.15"; "master", "slave"; "noeviction" ... */
+    bool appendonly, append_fails;                 /* has it an append-only file; could it not write the last time? */
+    const char *appendfsync; /* "always", "everysec", "no"; NULL: it may not be read, and `unknown` says why */
+    const char *unknown;
+    int64_t replicas; /* connected */
+};
+int store_durability_get(struct store *st, struct arena *arena, struct store_durability *ret,
+                         struct err *err) MUSTCHECK;
+
 /* Does Redis answer, is it fit to hold jobs, and may our user do all that the processes do? What attaching checks,
  * without attaching. */
 int store_check(struct store *st, struct err *err) MUSTCHECK;

@@ -54,6 +54,9 @@ int bus__client_partition_count(struct bus__client *client, const char *topic, i
 /* Makes the partitions of `topic` known, if it exists. RETRY only if no broker answers. */
 int bus__client_ask_for_topic(struct bus__client *client, const char *topic, struct err *err) MUSTCHECK;
 
+/* The handle of a producer that bus_kafka_producer made. */
+struct bus__client *bus__producer_client(struct bus_producer *prod);
+
 /* --- kafka_tsan.c ------------------------------------------------------------------------------------------------- */
 
 extern const char bus__tsan; /* referred to, so that the file is linked in */

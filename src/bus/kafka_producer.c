@@ -76,9 +76,13 @@ static void producer_free(struct bus_producer *base) {
 static const struct bus_producer_ops producer_ops = {
     .produce = producer_produce, .poll = producer_poll, .free = producer_free};
 
-int bus_kafka_producer_ask(struct bus_producer *base, const char *topic, struct err *err) {
+struct bus__client *bus__producer_client(struct bus_producer *base) {
     BUG_ON(base->ops != &producer_ops);
-    return bus__client_ask_for_topic(&((struct producer *)base)->client, topic, err);
+    return &((struct producer *)base)->client;
+}
+
+int bus_kafka_producer_ask(struct bus_producer *base, const char *topic, struct err *err) {
+    return bus__client_ask_for_topic(bus__producer_client(base), topic, err);
 }
 
 int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_delivered, void *self,

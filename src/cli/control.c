@@ -409,6 +409,7 @@ static int start_http(struct cli_control *control, struct err *err) {
         .commands_topic = config_string(cfg, "bus.commands_topic"),
         .control_topic = config_string(cfg, "bus.control_topic"),
         .events_topic = config_string(cfg, "bus.events_topic"),
+        .dlq_topic = config_string(cfg, "bus.dlq_topic"),
         .max_queued = config_int(cfg, "ingest.max_queued"),
         .model = control->models_seen ? model_policy : NULL,
         .self = control,

@@ -34,6 +34,7 @@
 #define HTTP_QUERY_MAX      64
 #define HTTP_HEADERS_MAX    8
 #define HTTP_WAIT_MAX_MS    60000
+#define HTTP_TOPICS         4
 #define HTTP_ACK_TIMEOUT_MS "5000" /* how long Kafka may take to acknowledge before the answer is 503 */
 
 /* --- uri.c: what a request asks for (pure) -------------------------------------------------------------------------
@@ -122,6 +123,10 @@ struct http_response {
 void http__header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void http__json(struct http_request *req, int status); /* what is in res.body */
 void http__fail(struct http_request *req, const struct err *err);
+/* A member of a JSON object, behind `before`: ",\"name\":". */
+void http__put_text(struct buf *out, const char *before, const char *text); /* NULL: "" */
+void http__put_int(struct buf *out, const char *before, int64_t number);
+void http__put_maybe(struct buf *out, const char *before, int known); /* 1 true, 0 false, -1 null */
 enum MHD_Result http__send(struct http_request *req);
 
 /* --- stream.c: answers that go on (server-sent events) -------------------------------------------------------------
@@ -184,6 +189,9 @@ int http__publisher_new(struct http *http, struct http_publisher **ret, struct e
 void http__publisher_drain(struct http_publisher *pub); /* waits for what was sent, takes nothing new */
 void http__publisher_free(struct http_publisher *pub);
 bool http__publisher_probe(struct http_publisher *pub); /* does Kafka answer? May take a second */
+/* Asks for the topics of the configuration: commands, control, events, dead letters. */
+int http__publisher_durability(struct http_publisher *pub, struct arena *arena, struct bus_durability *ret,
+                               struct err *err) MUSTCHECK;
 /* Produces; when Kafka has acknowledged, `step` is called; when it does not, the request is answered with why.
  * HTTP_LATER, or -1. */
 int http__publish(struct http_request *req, const struct bus_out *msg, http_handler_fn *step,
@@ -268,6 +276,15 @@ void http__metrics_free(struct http_metrics *metrics);
 void http__metrics_count(struct http_metrics *metrics, const struct http_request *req); /* when it is over */
 http_handler_fn http__metrics_get;
 
+/* --- guarantees.c: what an acknowledgement is worth (pure) ---------------------------------------------------------
+ */
+struct http_judgement {
+    int survives_crash; /* does all that was acknowledged survive the crash of any one machine? -1: not known */
+    const char *means;
+};
+struct http_judgement http__judge_redis(const struct store_durability *redis);
+struct http_judgement http__judge_topic(const struct bus_topic_durability *topic, struct arena *arena);
+
 /* --- handlers ------------------------------------------------------------------------------------------------------
  */
 /* jobs.c: the record of params[0]; ERR_NOT_FOUND without one. */
@@ -291,6 +308,7 @@ void http__upload_end(struct http_request *req);
 void http__uploads_collect(struct http *http);
 http_handler_fn http__live, http__ready;                                                       /* monitor.c */
 http_handler_fn http__overview, http__queues, http__workers, http__mode_set;                   /* views.c */
+http_handler_fn http__guarantees;                                                              /* guarantees.c */
 http_handler_fn http__server_metadata;                                                         /* views.c */
 http_handler_fn http__models, http__model_metadata, http__model_ready, http__repository_index; /* models.c */
 http_handler_fn http__infer;                                                                   /* infer.c */

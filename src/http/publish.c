@@ -135,6 +135,17 @@ bool http__publisher_probe(struct http_publisher *pub) {
     return there;
 }
 
+int http__publisher_durability(struct http_publisher *pub, struct arena *arena, struct bus_durability *ret,
+                               struct err *err) {
+    const struct http_config *cfg = &pub->http->cfg;
+    const char *topics[HTTP_TOPICS] = {cfg->commands_topic, cfg->control_topic, cfg->events_topic, cfg->dlq_topic};
+    pthread_rwlock_rdlock(&pub->lock);
+    int rc = pub->prod ? bus_kafka_durability(pub->prod, topics, HTTP_TOPICS, arena, ret, err)
+                       : err_set(err, ERR_BUS_UNAVAILABLE, "kafka: the producer is being made afresh");
+    pthread_rwlock_unlock(&pub->lock);
+    return rc;
+}
+
 int http__publisher_new(struct http *http, struct http_publisher **ret, struct err *err) {
     struct http_publisher *pub = mem_calloc(1, sizeof *pub);
     size_t count = http->cfg.kafka.prop_count;

@@ -34,6 +34,24 @@ void http__json(struct http_request *req, int status) {
     req->res.type = "application/json";
 }
 
+/* --- members of JSON objects ---------------------------------------------------------------------------------------
+ */
+
+void http__put_text(struct buf *out, const char *before, const char *text) {
+    buf_puts(out, before);
+    wire_json_string(text ? text : "", text ? strlen(text) : 0, out);
+}
+
+void http__put_int(struct buf *out, const char *before, int64_t number) {
+    buf_printf(out, "%s%" PRId64, before, number);
+}
+
+void http__put_maybe(struct buf *out, const char *before, int known) {
+    static const char *const words[] = {"null", "false", "true"};
+    buf_puts(out, before);
+    buf_puts(out, words[known + 1]);
+}
+
 /* --- errors --------------------------------------------------------------------------------------------------------
  */
 
@@ -42,18 +60,13 @@ static const char *title_of(int status) {
     return phrase ? phrase : "Error";
 }
 
-static void put_member(struct buf *out, const char *before, const char *text) {
-    buf_puts(out, before);
-    wire_json_string(text, strlen(text), out);
-}
-
 static void put_problem(const struct err *err, int status, struct buf *out) {
-    put_member(out, "{\"type\":\"about:blank\",\"title\":", title_of(status));
+    http__put_text(out, "{\"type\":\"about:blank\",\"title\":", title_of(status));
     buf_printf(out, ",\"status\":%d", status);
-    put_member(out, ",\"detail\":", err->msg);
-    put_member(out, ",\"code\":", err_code_name(err->code));
-    put_member(out, ",\"message\":", err->msg);
-    put_member(out, ",\"hint\":", err_code_hint(err->code));
+    http__put_text(out, ",\"detail\":", err->msg);
+    http__put_text(out, ",\"code\":", err_code_name(err->code));
+    http__put_text(out, ",\"message\":", err->msg);
+    http__put_text(out, ",\"hint\":", err_code_hint(err->code));
     buf_printf(out, ",\"retryable\":%s}", err_code_retryable(err->code) ? "true" : "false");
 }
 
@@ -70,7 +83,7 @@ void http__fail(struct http_request *req, const struct err *err) {
         struct buf envelope = {0};
         wire_error_encode(err->code, err->msg, err_code_retryable(err->code), &envelope);
         bool inference = strncmp(req->raw_uri, "/v2", 3) == 0; /* its clients look for "error" */
-        if (inference) put_member(&res->body, "{\"error\":", err->msg);
+        if (inference) http__put_text(&res->body, "{\"error\":", err->msg);
         buf_puts(&res->body, inference ? "," : "{");
         buf_append(&res->body, envelope.data + 1, envelope.len - 1);
         buf_done(&envelope);

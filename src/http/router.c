@@ -38,6 +38,7 @@ static const struct http_route routes[] = {
     ROUTE(GET, "/v1/queues", READ, http__queues),
     ROUTE(GET, "/v1/workers", READ, http__workers),
     ROUTE(POST, "/v1/mode", ADMIN, http__mode_set, .types = JSON),
+    ROUTE(GET, "/v1/guarantees", READ, http__guarantees),
     ROUTE(GET, "/metrics", READ, http__metrics_get),
     ROUTE(GET, "/schemas/{file}", ANYBODY, http__schema_get, .flags = HTTP_INLINE),
     ROUTE(GET, "/", ANYBODY, http__web_get, .flags = HTTP_INLINE),

@@ -8,15 +8,6 @@
 static const char *const modes[] = {
     [STORE_MODE_OPEN] = "open", [STORE_MODE_PAUSED] = "paused", [STORE_MODE_DRAINING] = "draining"};
 
-static void put_text(struct buf *out, const char *before, const char *text) {
-    buf_puts(out, before);
-    wire_json_string(text ? text : "", text ? strlen(text) : 0, out);
-}
-
-static void put_int(struct buf *out, const char *before, int64_t number) {
-    buf_printf(out, "%s%" PRId64, before, number);
-}
-
 int http__overview(struct http_request *req, struct err *err) {
     struct buf *out = &req->res.body;
     struct store_stats stats;
@@ -28,32 +19,32 @@ int http__overview(struct http_request *req, struct err *err) {
         store_queue_list(req->st, &req->arena, &queues, &queue_count, &all, err) != 0 ||
         store_worker_list(req->st, &req->arena, &workers, &worker_count, err) != 0)
         return -1;
-    put_text(out, "{\"version\":", req->http->cfg.version);
-    put_int(out, ",\"at\":", clock_wall_ms(&clock_system));
-    put_text(out, ",\"mode\":", modes[all]);
+    http__put_text(out, "{\"version\":", req->http->cfg.version);
+    http__put_int(out, ",\"at\":", clock_wall_ms(&clock_system));
+    http__put_text(out, ",\"mode\":", modes[all]);
     for (enum job_state state = JOB_STATE_QUEUED; state < JOB_STATE_COUNT; state++) {
-        put_text(out, state == JOB_STATE_QUEUED ? ",\"states\":{" : ",", job_state_name(state));
-        put_int(out, ":", stats.by_state[state]);
+        http__put_text(out, state == JOB_STATE_QUEUED ? ",\"states\":{" : ",", job_state_name(state));
+        http__put_int(out, ":", stats.by_state[state]);
     }
-    put_int(out, "},\"outbox_entries\":", stats.outbox_entries);
-    put_int(out, ",\"timers\":", stats.timers);
-    put_int(out, ",\"store_epoch\":", stats.store_epoch);
-    put_int(out, ",\"gseq\":", stats.gseq);
-    put_int(out, ",\"workers\":", (int64_t)worker_count);
+    http__put_int(out, "},\"outbox_entries\":", stats.outbox_entries);
+    http__put_int(out, ",\"timers\":", stats.timers);
+    http__put_int(out, ",\"store_epoch\":", stats.store_epoch);
+    http__put_int(out, ",\"gseq\":", stats.gseq);
+    http__put_int(out, ",\"workers\":", (int64_t)worker_count);
     buf_puts(out, http__monitor_kafka(req->http->monitor) ? ",\"kafka\":true}" : ",\"kafka\":false}");
     http__json(req, 200);
     return HTTP_DONE;
 }
 
 static void put_queue(struct buf *out, const struct store_queue *queue) {
-    put_text(out, "{\"model\":", queue->model);
-    put_int(out, ",\"queued\":", queue->queued);
-    put_int(out, ",\"ready\":", queue->ready);
-    put_int(out, ",\"running\":", queue->running);
-    put_int(out, ",\"max_running\":", queue->max_running);
-    if (queue->oldest_ready_at) put_int(out, ",\"oldest_ready_at\":", queue->oldest_ready_at);
-    put_text(out, ",\"mode\":", modes[queue->mode]);
-    if (queue->mode_reason && *queue->mode_reason) put_text(out, ",\"reason\":", queue->mode_reason);
+    http__put_text(out, "{\"model\":", queue->model);
+    http__put_int(out, ",\"queued\":", queue->queued);
+    http__put_int(out, ",\"ready\":", queue->ready);
+    http__put_int(out, ",\"running\":", queue->running);
+    http__put_int(out, ",\"max_running\":", queue->max_running);
+    if (queue->oldest_ready_at) http__put_int(out, ",\"oldest_ready_at\":", queue->oldest_ready_at);
+    http__put_text(out, ",\"mode\":", modes[queue->mode]);
+    if (queue->mode_reason && *queue->mode_reason) http__put_text(out, ",\"reason\":", queue->mode_reason);
     buf_puts(out, "}");
 }
 
@@ -63,7 +54,7 @@ int http__queues(struct http_request *req, struct err *err) {
     size_t count;
     if (http__store(req, err) != 0 || store_queue_list(req->st, &req->arena, &queues, &count, &all, err) != 0)
         return -1;
-    put_text(&req->res.body, "{\"mode\":", modes[all]);
+    http__put_text(&req->res.body, "{\"mode\":", modes[all]);
     buf_puts(&req->res.body, ",\"queues\":[");
     for (size_t i = 0; i < count; i++) {
         if (i) buf_puts(&req->res.body, ",");
@@ -75,16 +66,16 @@ int http__queues(struct http_request *req, struct err *err) {
 }
 
 static void put_worker(struct buf *out, const struct store_worker *worker) {
-    put_text(out, "{\"worker\":", worker->id);
-    put_text(out, ",\"host\":", worker->host);
-    put_text(out, ",\"executor\":", worker->executor);
-    put_text(out, ",\"device\":", worker->device);
-    put_int(out, ",\"pid\":", worker->pid);
-    put_int(out, ",\"started_at\":", worker->started_at);
-    put_int(out, ",\"seen_at\":", worker->seen_at);
-    put_int(out, ",\"held\":", (int64_t)worker->held);
+    http__put_text(out, "{\"worker\":", worker->id);
+    http__put_text(out, ",\"host\":", worker->host);
+    http__put_text(out, ",\"executor\":", worker->executor);
+    http__put_text(out, ",\"device\":", worker->device);
+    http__put_int(out, ",\"pid\":", worker->pid);
+    http__put_int(out, ",\"started_at\":", worker->started_at);
+    http__put_int(out, ",\"seen_at\":", worker->seen_at);
+    http__put_int(out, ",\"held\":", (int64_t)worker->held);
     buf_puts(out, ",\"jobs\":[");
-    for (size_t i = 0; i < worker->job_count; i++) put_text(out, i ? "," : "", worker->job_ids[i]);
+    for (size_t i = 0; i < worker->job_count; i++) http__put_text(out, i ? "," : "", worker->job_ids[i]);
     buf_printf(out, "],\"models\":%s}", worker->models && *worker->models ? worker->models : "[]");
 }
 
@@ -103,7 +94,7 @@ int http__workers(struct http_request *req, struct err *err) {
 }
 
 int http__server_metadata(struct http_request *req, struct err *err) {
-    put_text(&req->res.body, "{\"name\":\"penstock\",\"version\":", req->http->cfg.version);
+    http__put_text(&req->res.body, "{\"name\":\"penstock\",\"version\":", req->http->cfg.version);
     buf_puts(&req->res.body, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"]}");
     http__json(req, 200);
     return HTTP_DONE;
@@ -116,8 +107,8 @@ static int mode_sent(struct http_request *req, struct err *err) {
     struct job_command *cmd = req->own;
     static const char *const words[] = {
         [WIRE_COMMAND_PAUSE] = "pause", [WIRE_COMMAND_RESUME] = "resume", [WIRE_COMMAND_DRAIN] = "drain"};
-    put_text(&req->res.body, "{\"type\":", words[cmd->type]);
-    if (cmd->model) put_text(&req->res.body, ",\"model\":", cmd->model);
+    http__put_text(&req->res.body, "{\"type\":", words[cmd->type]);
+    if (cmd->model) http__put_text(&req->res.body, ",\"model\":", cmd->model);
     buf_puts(&req->res.body, "}");
     http__json(req, 202);
     return HTTP_DONE;

@@ -55,8 +55,7 @@ void store_free(struct store *st) {
 /* --- attaching -----------------------------------------------------------------------------------------------------
  */
 
-/* The value of "name:value\r\n" in INFO's answer. */
-static bool info_field(const char *info, const char *name, char *ret, size_t size) {
+bool store__info_field(const char *info, const char *name, char *ret, size_t size) {
     size_t name_len = strlen(name);
     for (const char *line = info; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
         if (strncmp(line, name, name_len) == 0 && line[name_len] == ':') {
@@ -75,14 +74,14 @@ static int read_info(struct store *st, char *ret_run_id, size_t size, struct err
     store__args_str(&args, "INFO");
     int rc = store__command(st, &args, &reply, err);
     if (rc != 0) goto out;
-    if (reply->type != REDIS_REPLY_STRING || !info_field(reply->str, "run_id", ret_run_id, size) ||
-        !info_field(reply->str, "redis_version", version, sizeof version)) {
+    if (reply->type != REDIS_REPLY_STRING || !store__info_field(reply->str, "run_id", ret_run_id, size) ||
+        !store__info_field(reply->str, "redis_version", version, sizeof version)) {
         rc = store__bad_reply("INFO", err);
         goto out;
     }
     if (atoi(version) < 7)
         rc = err_set(err, ERR_STORE_UNFIT, "redis %s is too old: 7.0 or newer is needed", version);
-    else if (!st->cfg.allow_unfit && info_field(reply->str, "maxmemory_policy", policy, sizeof policy) &&
+    else if (!st->cfg.allow_unfit && store__info_field(reply->str, "maxmemory_policy", policy, sizeof policy) &&
              strcmp(policy, "noeviction") != 0)
         rc = err_set(err, ERR_STORE_UNFIT, "redis may evict job records: maxmemory-policy is %s and must be noeviction",
                      policy);

@@ -91,6 +91,9 @@ struct store {
 /* A store on a transport of the caller's: for simulations. Takes `conn`. */
 struct store *store__new(const struct store_config *cfg, struct store__transport *conn);
 
+/* The value of "name:value\r\n" in INFO's answer, cut to `size`; false: it has no such line. */
+bool store__info_field(const char *info, const char *name, char *ret, size_t size);
+
 /* script.c */
 int store__scripts_load(struct store *st, struct err *err) MUSTCHECK; /* for st->epoch */
 

@@ -10,7 +10,7 @@ const sample = JSON.parse(readFileSync(`${process.env.PENSTOCK_SAMPLES}/07.json`
 const browser = await launch();
 
 /* What a server of this version may lack. Where it does, what shows it is skipped, and its 404s are no errors of the page. */
-const parts = {stream: '/events', models: '/v2/models', guarantees: '/v1/guarantees'};
+const parts = {stream: '/events', models: '/v2/models'};
 const lacks = {};
 for (const [part, path] of Object.entries(parts)) {
     const leave = new AbortController();
@@ -72,7 +72,6 @@ const VIEWS = {
 };
 if (lacks.stream) VIEWS.retried[1] = '.facts';
 if (lacks.models) VIEWS.submit[1] = 'form';
-if (lacks.guarantees) VIEWS.guarantees[1] = '.error-box';
 
 for (const colorScheme of ['light', 'dark']) {
     for (const width of [1280, 360]) {
@@ -363,7 +362,7 @@ onPage('the guarantees name what Redis and Kafka are set to', async (page) => {
     await open(page, '#/guarantees');
     await page.locator('.card', {hasText: 'Redis'}).first().waitFor();
     await page.locator('.card', {hasText: 'Kafka'}).first().waitFor();
-}, {needs: 'guarantees'});
+});
 
 /* --- keys, theme, token --------------------------------------------------------------------------------------------- */
 

@@ -62,6 +62,28 @@ static void test_producer_that_asks_learns_that_no_broker_answers_but_misses_no_
     assert_non_null(strstr(err.msg, "127.0.0.1:1"));
 }
 
+static void test_durability_that_the_mock_does_not_tell_is_unknown_and_says_so(void **state) {
+    struct bus_kafka_config cfg = bus_cases_config();
+    const char *const names[] = {bus_cases_topics[0].name, "nobody-made-this"};
+    struct bus_durability found;
+    struct bus_producer *prod;
+    struct arena arena;
+    struct err err;
+    arena_init(&arena);
+    if (bus_kafka_producer(&cfg, ignore_delivery, NULL, &prod, &err) != 0) fail_msg("%s", err.msg);
+    if (bus_kafka_durability(prod, names, 2, &arena, &found, &err) != 0) fail_msg("%s", err.msg);
+    assert_string_equal(found.acks, "all");
+    assert_true(found.idempotence);
+    assert_int_equal(found.brokers, 1);
+    assert_int_equal(found.topics[0].partitions, bus_cases_topics[0].partitions);
+    assert_int_equal(found.topics[0].replication_factor, 1);
+    assert_int_equal(found.topics[0].min_insync_replicas, -1);
+    assert_non_null(found.topics[0].unknown);
+    assert_int_equal(found.topics[1].partitions, 0);
+    bus_producer_free(prod);
+    arena_done(&arena);
+}
+
 static void test_client_without_bootstrap_servers_is_refused(void **state) {
     struct bus_kafka_config cfg = {0};
     struct err err;
@@ -82,6 +104,7 @@ int main(void) {
         cmocka_unit_test(test_unknown_property_and_bad_value_are_refused_in_librdkafkas_words),
         cmocka_unit_test(test_ordinary_properties_pass),
         cmocka_unit_test(test_client_without_bootstrap_servers_is_refused),
+        cmocka_unit_test(test_durability_that_the_mock_does_not_tell_is_unknown_and_says_so),
         cmocka_unit_test(test_producer_that_asks_learns_that_no_broker_answers_but_misses_no_topic),
     };
     int failures = bus_cases_run(bus_mock_bootstrap(mock), more, sizeof more / sizeof *more);

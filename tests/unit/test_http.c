@@ -180,6 +180,61 @@ static void test_a_broken_token_file_is_refused_by_line(void **state) {
     }
 }
 
+/* --- guarantees ----------------------------------------------------------------------------------------------------
+ */
+
+static void test_redis_is_judged_by_the_worst_that_a_crash_can_do(void **state) {
+    static const struct {
+        struct store_durability found;
+        int survives;
+        const char *means;
+    } cases[] = {
+        {{.maxmemory_policy = "noeviction", .appendonly = true, .appendfsync = "always"}, 1, "loses no transition"},
+        {{.maxmemory_policy = "noeviction", .appendonly = true, .appendfsync = "everysec"}, 0, "about 1 s"},
+        {{.maxmemory_policy = "noeviction", .appendonly = true, .appendfsync = "no"}, 0, "often 30 s"},
+        {{.maxmemory_policy = "noeviction", .appendonly = true, .unknown = "NOPERM"}, -1, "not known"},
+        {{.maxmemory_policy = "noeviction", .appendfsync = "always"}, 0, "no append-only file"},
+        {{.maxmemory_policy = "noeviction", .unknown = "NOPERM"}, 0, "no append-only file"},
+        {{.maxmemory_policy = "noeviction", .appendonly = true, .append_fails = true, .appendfsync = "always"},
+         0,
+         "cannot write"},
+        {{.maxmemory_policy = "allkeys-lru", .appendonly = true, .appendfsync = "always"}, 0, "deletes records"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct http_judgement judged = http__judge_redis(&cases[i].found);
+        assert_int_equal(judged.survives_crash, cases[i].survives);
+        if (!strstr(judged.means, cases[i].means)) fail_msg("case %zu: %s", i, judged.means);
+    }
+}
+
+static void test_a_topic_is_judged_by_the_worst_that_the_loss_of_a_broker_can_do(void **state) {
+    static const struct bus_topic_durability sound = {.topic = "t",
+                                                      .partitions = 4,
+                                                      .replication_factor = 3,
+                                                      .in_sync = 3,
+                                                      .min_insync_replicas = 2,
+                                                      .cleanup_policy = "delete"};
+    struct bus_topic_durability topic = sound;
+    assert_int_equal(http__judge_topic(&topic, &arena).survives_crash, 1);
+    assert_string_equal(http__judge_topic(&topic, &arena).means, "An acknowledged message is on at least 2 brokers.");
+    topic.in_sync = 2; /* one is away: what is acknowledged now is on two, too */
+    assert_int_equal(http__judge_topic(&topic, &arena).survives_crash, 1);
+    topic.min_insync_replicas = 1;
+    assert_int_equal(http__judge_topic(&topic, &arena).survives_crash, 0);
+    topic.min_insync_replicas = -1;
+    assert_int_equal(http__judge_topic(&topic, &arena).survives_crash, -1);
+    topic.replication_factor = 1; /* certain, whatever the rest is */
+    assert_int_equal(http__judge_topic(&topic, &arena).survives_crash, 0);
+    topic = sound;
+    topic.unclean_leader_election = 1;
+    assert_non_null(strstr(http__judge_topic(&topic, &arena).means, "lags behind"));
+    topic = sound;
+    topic.cleanup_policy = "compact,delete";
+    assert_non_null(strstr(http__judge_topic(&topic, &arena).means, "Compaction"));
+    topic = (struct bus_topic_durability){.topic = "t", .min_insync_replicas = -1, .unclean_leader_election = -1};
+    assert_non_null(strstr(http__judge_topic(&topic, &arena).means, "no such topic"));
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_path_is_split_before_it_is_decoded),
@@ -191,6 +246,8 @@ int main(void) {
         cmocka_unit_test(test_ranges_are_read_as_the_rfc_says),
         cmocka_unit_test(test_a_token_is_known_by_its_hash_and_two_of_a_name_are_live),
         cmocka_unit_test(test_a_broken_token_file_is_refused_by_line),
+        cmocka_unit_test(test_redis_is_judged_by_the_worst_that_a_crash_can_do),
+        cmocka_unit_test(test_a_topic_is_judged_by_the_worst_that_the_loss_of_a_broker_can_do),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -28,18 +28,24 @@ export function guaranteesView({signal}) {
     return h('div', {class: 'view'}, h('div', {class: 'view-head'}, h('h1', null, 'Guarantees'), h('p', {class: 'hint'}, 'What an acknowledgement is worth at present')), place);
 }
 
+const SENTENCE_CHARS = 40; // longer than that is no word to stand in a column
+
 const isGroup = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+const isTable = (value) => Array.isArray(value) && value.some(isGroup);
+const isLong = (value) => Array.isArray(value) || (typeof value === 'string' && value.length > SENTENCE_CHARS);
 
 function sections(told) {
     const entries = Object.entries(told);
     if (!entries.length) return empty('Nothing is told', 'The server gave an empty answer.');
     const plain = entries.filter(([, value]) => !isGroup(value));
     const groups = entries.filter(([, value]) => isGroup(value));
-    return [plain.length > 0 && card('In short', facts(plain.map(pair))), h('div', {class: 'columns'}, groups.map(([name, value]) => card(words(name), facts(Object.entries(value).map(pair)))))];
+    const cards = (list) => list.map(([name, value]) => card(words(name), facts(Object.entries(value).map(pair))));
+    const wide = ([, value]) => Object.values(value).some(isTable);
+    return [plain.length > 0 && card('In short', facts(plain.map(pair))), h('div', {class: 'columns'}, cards(groups.filter((group) => !wide(group)))), ...cards(groups.filter(wide))];
 }
 
 function pair([name, value]) {
-    return [words(name.replace(/_(ms|bytes)$/, '')), shown(value, name), Array.isArray(value) && value.some(isGroup) ? 'whole' : undefined];
+    return [words(name.replace(/_(ms|bytes)$/, '')), shown(value, name), isLong(value) ? 'whole' : undefined];
 }
 
 function shown(value, name = '') {
