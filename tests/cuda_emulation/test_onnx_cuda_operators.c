@@ -146,6 +146,83 @@ static const struct subject gathering[] = {
      .inputs = {X(FLOAT, 3, 7, 9, 4), {"lens", ONNX_TYPE_INT64, 1, {7}, 0, 10}}, Y(FLOAT, 3)},
 };
 
+static const struct subject reducing[] = {
+    {"ReduceSum", "x,axes", "y", 13, .weights = {{"axes", 1, {-1}}}, .inputs = {X(FLOAT, 2, 7, 40)}, Y(FLOAT, 2)},
+    {"ReduceSum", "x,axes", "y", 13, .weights = {{"axes", 1, {1}}}, .inputs = {X(FLOAT, 2, 3, 3000)}, Y(FLOAT, 2)},
+    {"ReduceSum", "x", "y", 13, .ints = {{"keepdims", 0}}, .inputs = {X(ONNX_TYPE_INT64, 1, 20000)},
+     Y(ONNX_TYPE_INT64, 0)},
+    {"ReduceSum", "x,axes", "y", 13, .weights = {{"axes", 1, {1}}}, .inputs = {X(ONNX_TYPE_INT32, 3, 5, 21, 70)},
+     Y(ONNX_TYPE_INT32, 3)},
+    {"ReduceMean", "x", "y", 13, .list = {"axes", 2, {0, 2}}, .inputs = {X(FLOAT, 4, 5, 4, 21, 3)}, Y(FLOAT, 4)},
+    {"ReduceMean", "x", "y", 13, .list = {"axes", 1, {1}}, .inputs = {X(TYPE_DOUBLE, 3, 3, 17, 9)}, Y(TYPE_DOUBLE, 3)},
+    {"ReduceMean", "x", "y", 13, .list = {"axes", 1, {0}}, .inputs = {X(ONNX_TYPE_INT32, 2, 17, 9)},
+     Y(ONNX_TYPE_INT32, 2)},
+    {"ReduceMax", "x", "y", 13, .list = {"axes", 1, {1}}, .inputs = {X(TYPE_HALF, 3, 3, 17, 40)}, Y(TYPE_HALF, 3)},
+    {"ReduceMax", "x,axes", "y", 20, .weights = {{"axes", 1, {0}}}, .inputs = {{"x", TYPE_BOOL, 2, {2, 60}, 0, 2}},
+     Y(TYPE_BOOL, 2)},
+    {"ReduceMax", "x", "y", 13, .list = {"axes", 1, {0}}, .inputs = {X(FLOAT, 2, 0, 4)}, Y(FLOAT, 2)},
+    {"ReduceMin", "x", "y", 13, .inputs = {X(ONNX_TYPE_INT64, 2, 30, 50)}, Y(ONNX_TYPE_INT64, 2)},
+    {"ReduceMin", "x,axes", "y", 20, .weights = {{"axes", 1, {1}}}, .inputs = {{"x", TYPE_BOOL, 2, {60, 2}, 0, 2}},
+     Y(TYPE_BOOL, 2)},
+    {"ReduceProd", "x", "y", 13, .list = {"axes", 1, {2}}, .inputs = {X(ONNX_TYPE_INT32, 3, 5, 4, 50)},
+     Y(ONNX_TYPE_INT32, 3)},
+    {"ReduceProd", "x", "y", 13, .list = {"axes", 1, {0}}, .inputs = {X(FLOAT, 2, 0, 4)}, Y(FLOAT, 2)},
+    {"ReduceL1", "x", "y", 13, .list = {"axes", 1, {1}}, .inputs = {X(ONNX_TYPE_INT32, 2, 5, 90)},
+     Y(ONNX_TYPE_INT32, 2)},
+    {"ReduceL2", "x", "y", 13, .list = {"axes", 1, {0}}, .inputs = {X(FLOAT, 2, 50, 33)}, Y(FLOAT, 2)},
+    {"ReduceSumSquare", "x", "y", 13, .inputs = {X(FLOAT, 2, 50, 33)}, Y(FLOAT, 2)},
+    {"ReduceLogSumExp", "x", "y", 13, .list = {"axes", 1, {1}}, .inputs = {X(FLOAT, 2, 5, 1500)}, Y(FLOAT, 2)},
+    {"ReduceSum", "x", "y", 13, .ints = {{"noop_with_empty_axes", 1}}, .inputs = {X(FLOAT, 2, 5, 6)}, Y(FLOAT, 2)},
+};
+
+static const struct subject ordering[] = {
+    {"ArgMax", "x", "y", 13, .ints = {{"axis", 1}}, .inputs = {X(FLOAT, 2, 9, 1000)}, Y(ONNX_TYPE_INT64, 2)},
+    {"ArgMax", "x", "y", 13, .ints = {{"axis", 1}, {"select_last_index", 1}},
+     .inputs = {{"x", ONNX_TYPE_INT32, 2, {3, 2000}, -9, 9}}, Y(ONNX_TYPE_INT64, 2)},
+    {"ArgMin", "x", "y", 13, .ints = {{"axis", 1}}, .inputs = {{"x", ONNX_TYPE_INT64, 2, {3, 2000}, -9, 9}},
+     Y(ONNX_TYPE_INT64, 2)},
+    {"ArgMin", "x", "y", 13, .ints = {{"axis", 1}, {"select_last_index", 1}},
+     .inputs = {{"x", ONNX_TYPE_INT64, 3, {3, 20, 40}, -3, 3}}, Y(ONNX_TYPE_INT64, 3)},
+    {"ArgMax", "x", "y", 13, .ints = {{"axis", 0}}, .inputs = {X(TYPE_HALF, 3, 11, 4, 5)}, Y(ONNX_TYPE_INT64, 3)},
+    {"Hardmax", "x", "y", 13, .ints = {{"axis", 1}}, .inputs = {X(FLOAT, 3, 3, 50, 4)}, Y(FLOAT, 3)},
+    {"TopK", "x,k", "y,i", 11, .weights = {{"k", 1, {5}}}, .inputs = {X(FLOAT, 2, 20, 90)},
+     .outputs = {{"y", FLOAT, 2}, {"i", ONNX_TYPE_INT64, 2}}},
+    {"TopK", "x,k", "y,i", 11, .ints = {{"largest", 0}, {"axis", 1}}, .weights = {{"k", 1, {300}}},
+     .inputs = {{"x", ONNX_TYPE_INT32, 3, {2, 3000, 2}, -900, 900}},
+     .outputs = {{"y", ONNX_TYPE_INT32, 3}, {"i", ONNX_TYPE_INT64, 3}}},
+    {"TopK", "x,k", "y,i", 11, .weights = {{"k", 1, {1024}}}, .inputs = {X(FLOAT, 1, 20000)},
+     .outputs = {{"y", FLOAT, 1}, {"i", ONNX_TYPE_INT64, 1}}},
+    {"TopK", "x,k", ",i", 11, .weights = {{"k", 1, {3}}}, .inputs = {{"x", ONNX_TYPE_INT32, 2, {2, 2000}, -2, 2}},
+     .outputs = {{"i", ONNX_TYPE_INT64, 2}}},
+    {"TopK", "x,k", "y,i", 11, .weights = {{"k", 1, {1}}}, .inputs = {X(TYPE_HALF, 2, 20, 1)},
+     .outputs = {{"y", TYPE_HALF, 2}, {"i", ONNX_TYPE_INT64, 2}}},
+    {"CumSum", "x,axis", "y", 14, .weights = {{"axis", 0, {1}}}, .inputs = {X(FLOAT, 2, 9, 1000)}, Y(FLOAT, 2)},
+    {"CumSum", "x,axis", "y", 14, .ints = {{"exclusive", 1}, {"reverse", 1}}, .weights = {{"axis", 0, {0}}},
+     .inputs = {X(FLOAT, 1, 5000)}, Y(FLOAT, 1)},
+    {"CumSum", "x,axis", "y", 14, .ints = {{"exclusive", 1}}, .weights = {{"axis", 0, {1}}},
+     .inputs = {X(ONNX_TYPE_INT64, 3, 3, 7, 50)}, Y(ONNX_TYPE_INT64, 3)},
+    {"CumSum", "x,axis", "y", 14, .ints = {{"reverse", 1}}, .weights = {{"axis", 0, {1}}},
+     .inputs = {X(ONNX_TYPE_INT32, 3, 3, 40, 5)}, Y(ONNX_TYPE_INT32, 3)},
+};
+
+static const struct subject normalising[] = {
+    {"LayerNormalization", "x,s,b", "y,m,v", 17,
+     .inputs = {X(FLOAT, 3, 3, 5, 64), {"s", FLOAT, 1, {64}}, {"b", FLOAT, 1, {64}}},
+     .outputs = {{"y", FLOAT, 3}, {"m", FLOAT, 3}, {"v", FLOAT, 3}}},
+    {"LayerNormalization", "x,s", "y", 17, .ints = {{"axis", 1}},
+     .inputs = {X(FLOAT, 3, 3, 37, 51), {"s", FLOAT, 2, {37, 51}}}, Y(FLOAT, 3)},
+    {"LayerNormalization", "x,s,b", "y", 17, .inputs = {X(FLOAT, 2, 30, 7), {"s", FLOAT, 1, {1}}, {"b", FLOAT, 1, {7}}},
+     Y(FLOAT, 2)},
+    {"InstanceNormalization", "x,s,b", "y", 13,
+     .inputs = {X(FLOAT, 4, 2, 5, 9, 7), {"s", FLOAT, 1, {5}}, {"b", FLOAT, 1, {5}}}, Y(FLOAT, 4)},
+    {"InstanceNormalization", "x,s,b", "y", 13,
+     .inputs = {X(FLOAT, 4, 1, 3, 40, 40), {"s", FLOAT, 1, {3}}, {"b", FLOAT, 1, {3}}}, Y(FLOAT, 4)},
+    {"GroupNormalization", "x,s,b", "y", 18, .ints = {{"num_groups", 2}},
+     .inputs = {X(FLOAT, 4, 2, 6, 9, 7), {"s", FLOAT, 1, {2}}, {"b", FLOAT, 1, {2}}}, Y(FLOAT, 4)},
+    {"GroupNormalization", "x,s,b", "y", 21, .ints = {{"num_groups", 3}},
+     .inputs = {X(FLOAT, 4, 2, 6, 8, 2), {"s", FLOAT, 1, {6}}, {"b", FLOAT, 1, {6}}}, Y(FLOAT, 4)},
+};
+
 /* --- the node as a model ----------------------------------------------------------------------------------------- */
 
 struct fixture {
@@ -268,8 +345,10 @@ static void build(const struct subject *s, struct buf *bytes) {
 /* --- both ways --------------------------------------------------------------------------------------------------- */
 
 static void load(const struct buf *bytes) {
+    static const char *root;
     static int count;
-    char *folder = arena_printf(&fx.arena, "%s/case%d", test_temp_dir(), count++);
+    if (!root) root = test_temp_dir();
+    char *folder = arena_printf(&fx.arena, "%s/case%d", root, count++);
     const struct executor_model_source source = {.name = "case", .version = "1", .path = folder};
     struct executor_error why;
     assert_int_equal(mkdir(folder, 0755), 0);
@@ -343,6 +422,10 @@ static void check(const struct subject *s, size_t number) {
 static void test_elements_are_moved_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(moving); }
 static void test_what_is_filled_in_is_filled_in_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(filling); }
 static void test_elements_are_picked_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(gathering); }
+
+static void test_reductions_on_the_device_give_what_the_cpu_gives(void **state) { CHECK_ALL(reducing); }
+static void test_lanes_are_compared_and_summed_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(ordering); }
+static void test_stretches_are_normalised_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(normalising); }
 
 /* --- what is too large to be known ------------------------------------------------------------------------------- */
 
@@ -422,6 +505,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_what_is_filled_in_is_filled_in_on_the_device_as_on_the_cpu, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_elements_are_picked_on_the_device_as_on_the_cpu, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reductions_on_the_device_give_what_the_cpu_gives, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lanes_are_compared_and_summed_on_the_device_as_on_the_cpu, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_stretches_are_normalised_on_the_device_as_on_the_cpu, setup, teardown),
         cmocka_unit_test_setup_teardown(test_numbers_that_are_out_of_range_fail_the_run_and_name_the_node, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_constant_too_large_for_a_plan_is_made_on_the_device, setup, teardown),

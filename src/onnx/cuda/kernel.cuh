@@ -115,6 +115,7 @@ template <> struct cuda__divider<uint32_t> {
     uint32_t by, factor, shift;
     static cuda__divider of(int64_t by) {
         uint32_t shift = 0;
+        if (by == 0) by = 1; /* an empty dimension has no indices */
         while (((int64_t)1 << shift) < by) shift++;
         return {(uint32_t)by,
                 (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << shift) - (uint64_t)by)) / (uint64_t)by + 1), shift};
@@ -174,11 +175,34 @@ struct cuda__larger {
     template <typename T> __device__ T operator()(T a, T b) const { return a > b || a != a ? a : b; }
 };
 
+struct cuda__smaller {
+    template <typename T> __device__ T operator()(T a, T b) const { return a < b || a != a ? a : b; }
+};
+
 /* Threads for a block that goes over `length` elements: a warp where that is enough, since its threads need not wait for
  * others. */
 inline unsigned cuda__block_for(int64_t length) { return length <= 32 * CUDA__WARP ? CUDA__WARP : CUDA__BLOCK; }
 
-/* `value` of all threads of a block joined; every thread gets the result. The block has whole warps. */
+/* Rows that are gone over by as many threads as they are worth: a warp each, eight of them in a block, or a block each,
+ * and a large one where rows are few. */
+struct cuda__rows {
+    dim3 grid, block;
+};
+inline cuda__rows cuda__rows_of(const struct cuda__call *call, int64_t rows, int64_t length) {
+    int64_t most = (int64_t)call->device->multiprocessors * 16;
+    bool short_ones = length <= 32 * CUDA__WARP,
+         few = rows < call->device->multiprocessors && length >= 64 * CUDA__BLOCK;
+    dim3 block = short_ones ? dim3(CUDA__WARP, CUDA__BLOCK / CUDA__WARP) : dim3(few ? 4 * CUDA__BLOCK : CUDA__BLOCK);
+    int64_t blocks = (rows + block.y - 1) / block.y;
+    return {dim3((unsigned)(blocks < most ? blocks : most)), block};
+}
+/* The threads of a row see it together, so they may wait for each other as those of a block do. */
+#define CUDA__EACH_ROW(row, rows)                                                                                      \
+    for (int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; row < (rows);                                   \
+         row += (int64_t)gridDim.x * blockDim.y)
+
+/* `value` of all threads of a row joined; every thread gets the result. A row has a warp
+ * of its own or a block. */
 template <typename T, typename F> __device__ T cuda__block_join(T value, T neutral, F join) {
     __shared__ T parts[CUDA__WARP];
     for (int lane = CUDA__WARP / 2; lane > 0; lane /= 2) value = join(value, __shfl_xor_sync(0xffffffffu, value, lane));

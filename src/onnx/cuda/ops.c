@@ -15,6 +15,8 @@
     PLAIN("Acosh",            TYPES_REAL,  acosh)                                                                      \
     PLAIN("Add",              NUMBER,      add)                                                                        \
     PLAIN("And",              TYPES_BOOL,  both)                                                                       \
+    PLAIN("ArgMax",           NUMBER,      arg_max)                                                                    \
+    PLAIN("ArgMin",           NUMBER,      arg_min)                                                                    \
     PLAIN("Asin",             TYPES_REAL,  asin)                                                                       \
     PLAIN("Asinh",            TYPES_REAL,  asinh)                                                                      \
     PLAIN("Atan",             TYPES_REAL,  atan)                                                                       \
@@ -33,6 +35,7 @@
     PLANNED("ConvTranspose",  TYPES_FLOAT, conv_transpose)                                                             \
     PLAIN("Cos",              TYPES_REAL,  cos)                                                                        \
     PLAIN("Cosh",             TYPES_REAL,  cosh)                                                                       \
+    PLAIN("CumSum",           TYPES_PRODUCT, cum_sum)                                                                  \
     PLAIN("DepthToSpace",     TYPES_ANY,   depth_to_space)                                                             \
     PLAIN("Div",              NUMBER,      div)                                                                        \
     PLAIN("Dropout",          TYPES_ANY,   dropout)                                                                    \
@@ -52,11 +55,15 @@
     CHOOSY("GlobalMaxPool",   TYPES_FLOAT, global_max_pool, planes)                                                    \
     PLAIN("Greater",          NUMBER,      greater)                                                                    \
     PLAIN("GreaterOrEqual",   NUMBER,      greater_or_equal)                                                           \
+    CHOOSY("GroupNormalization", TYPES_FLOAT, group_norm, group_norm)                                                  \
     PLAIN("HardSigmoid",      TYPES_REAL,  hard_sigmoid)                                                               \
     PLAIN("HardSwish",        TYPES_REAL,  hard_swish)                                                                 \
+    PLAIN("Hardmax",          TYPES_FLOAT, hardmax)                                                                    \
+    CHOOSY("InstanceNormalization", TYPES_FLOAT, instance_norm, group_norm)                                            \
     PLAIN("IsInf",            TYPES_REAL,  is_inf)                                                                     \
     PLAIN("IsNaN",            TYPES_REAL,  is_nan)                                                                     \
     PLAIN("LRN",              TYPES_FLOAT, lrn)                                                                        \
+    PLAIN("LayerNormalization", TYPES_FLOAT, layer_norm)                                                               \
     PLAIN("LeakyRelu",        TYPES_REAL,  leaky_relu)                                                                 \
     PLAIN("Less",             NUMBER,      less)                                                                       \
     PLAIN("LessOrEqual",      NUMBER,      less_or_equal)                                                              \
@@ -80,6 +87,16 @@
     CHOOSY("Pow",             TYPES_REAL,  pow, pow)                                                                   \
     PLAIN("Range",            TYPES_ANY,   range)                                                                      \
     PLAIN("Reciprocal",       TYPES_REAL,  reciprocal)                                                                 \
+    CHOOSY("ReduceL1",        NUMBER,      reduce_l1, reduce)                                                          \
+    CHOOSY("ReduceL2",        TYPES_REAL,  reduce_l2, reduce)                                                          \
+    CHOOSY("ReduceLogSum",    TYPES_REAL,  reduce_log_sum, reduce)                                                     \
+    CHOOSY("ReduceLogSumExp", TYPES_REAL,  reduce_log_sum_exp, reduce)                                                 \
+    CHOOSY("ReduceMax",       NUMBER | TYPES_BOOL, reduce_max, reduce)                                                 \
+    CHOOSY("ReduceMean",      NUMBER,      reduce_mean, reduce)                                                        \
+    CHOOSY("ReduceMin",       NUMBER | TYPES_BOOL, reduce_min, reduce)                                                 \
+    CHOOSY("ReduceProd",      NUMBER,      reduce_prod, reduce)                                                        \
+    CHOOSY("ReduceSum",       NUMBER,      reduce_sum, reduce)                                                         \
+    CHOOSY("ReduceSumSquare", NUMBER,      reduce_sum_square, reduce)                                                  \
     PLAIN("Relu",             NUMBER,      relu)                                                                       \
     PLANNED("Resize",         TYPES_ANY,   resize)                                                                     \
     PLAIN("ReverseSequence",  TYPES_ANY,   reverse_sequence)                                                           \
@@ -106,6 +123,7 @@
     PLAIN("Tanh",             TYPES_REAL,  tanh)                                                                       \
     PLAIN("ThresholdedRelu",  TYPES_REAL,  thresholded_relu)                                                           \
     PLAIN("Tile",             TYPES_ANY,   tile)                                                                       \
+    CHOOSY("TopK",            TYPE_BIT(DATATYPE_FP16) | TYPES_FLOAT | TYPE_BIT(DATATYPE_INT32), top_k, top_k)          \
     PLAIN("Transpose",        TYPES_ANY,   transpose)                                                                  \
     PLAIN("Trilu",            TYPES_ANY,   trilu)                                                                      \
     PLANNED("Upsample",       TYPES_ANY,   resize)                                                                     \
