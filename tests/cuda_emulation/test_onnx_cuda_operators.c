@@ -35,7 +35,8 @@ struct subject {
     } ints[4];
     struct {
         const char *name, *value;
-    } string, next_string;
+    } string;
+    const char *functions[2]; /* attribute activations */
     struct {
         const char *name;
         int count;
@@ -223,6 +224,47 @@ static const struct subject normalising[] = {
      .inputs = {X(FLOAT, 4, 2, 6, 8, 2), {"s", FLOAT, 1, {6}}, {"b", FLOAT, 1, {6}}}, Y(FLOAT, 4)},
 };
 
+/* seq, batch, input, hidden: 5, 3, 6, 10 or with one item 4, 1, 6, 40; 2 directions have twice the weights. */
+#define W(name, ...)                                                                                                   \
+    {                                                                                                                  \
+        name, FLOAT, 3, { __VA_ARGS__ }                                                                                \
+    }
+#define LIST(name, ...)                                                                                                \
+    {                                                                                                                  \
+        name, FLOAT, 2, { __VA_ARGS__ }                                                                                \
+    }
+#define LENS                                                                                                           \
+    { "lens", ONNX_TYPE_INT32, 1, {3}, 0, 6 }
+#define OUT_H  .outputs = {{"y", FLOAT, 4}, {"h", FLOAT, 3}}
+#define OUT_HC .outputs = {{"y", FLOAT, 4}, {"h", FLOAT, 3}, {"c", FLOAT, 3}}
+
+static const struct subject remembering[] = {
+    {"LSTM", "x,w,r,b,lens,h0,c0,p", "y,h,c", 14, .ints = {{"hidden_size", 10}},
+     .inputs = {W("x", 5, 3, 6), W("w", 1, 40, 6), W("r", 1, 40, 10), LIST("b", 1, 80), LENS, W("h0", 1, 3, 10),
+                W("c0", 1, 3, 10), LIST("p", 1, 30)},
+     OUT_HC},
+    {"LSTM", "x,w,r", "y,h,c", 14, .ints = {{"hidden_size", 40}}, .string = {"direction", "reverse"},
+     .inputs = {W("x", 4, 1, 6), W("w", 1, 160, 6), W("r", 1, 160, 40)}, OUT_HC},
+    {"LSTM", "x,w,r,b,lens", "y,h,c", 14, .ints = {{"hidden_size", 10}, {"layout", 1}, {"input_forget", 1}},
+     .string = {"direction", "bidirectional"},
+     .inputs = {W("x", 3, 5, 6), W("w", 2, 40, 6), W("r", 2, 40, 10), LIST("b", 2, 80), LENS}, OUT_HC},
+    {"LSTM", "x,w,r,b", ",h", 14, .ints = {{"hidden_size", 10}},
+     .inputs = {W("x", 5, 9, 6), W("w", 1, 40, 6), W("r", 1, 40, 10), LIST("b", 1, 80)}, .outputs = {{"h", FLOAT, 3}}},
+    {"GRU", "x,w,r,b,lens,h0", "y,h", 14, .ints = {{"hidden_size", 10}}, .string = {"direction", "bidirectional"},
+     .inputs = {W("x", 5, 3, 6), W("w", 2, 30, 6), W("r", 2, 30, 10), LIST("b", 2, 60), LENS, W("h0", 2, 3, 10)},
+     OUT_H},
+    {"GRU", "x,w,r,b,lens", "y,h", 14, .ints = {{"hidden_size", 10}, {"linear_before_reset", 1}},
+     .inputs = {W("x", 5, 3, 6), W("w", 1, 30, 6), W("r", 1, 30, 10), LIST("b", 1, 60), LENS}, OUT_H},
+    {"GRU", "x,w,r", "y,h", 14, .ints = {{"hidden_size", 10}, {"linear_before_reset", 1}, {"layout", 1}},
+     .inputs = {W("x", 3, 5, 6), W("w", 1, 30, 6), W("r", 1, 30, 10)}, OUT_H},
+    {"RNN", "x,w,r,b,lens,h0", "y,h", 14, .ints = {{"hidden_size", 10}, {"layout", 1}},
+     .string = {"direction", "bidirectional"},
+     .inputs = {W("x", 3, 5, 6), W("w", 2, 10, 6), W("r", 2, 10, 10), LIST("b", 2, 20), LENS, W("h0", 3, 2, 10)},
+     OUT_H},
+    {"RNN", "x,w,r", "y,h", 14, .ints = {{"hidden_size", 10}},
+     .inputs = {W("x", 0, 3, 6), W("w", 1, 10, 6), W("r", 1, 10, 10)}, OUT_H},
+};
+
 /* --- the node as a model ----------------------------------------------------------------------------------------- */
 
 struct fixture {
@@ -323,7 +365,7 @@ static void add_attributes(struct onnx_builder *b, const struct subject *s) {
     for (size_t i = 0; i < 4 && s->ints[i].name; i++) onnx_build_int(b, s->ints[i].name, s->ints[i].value);
     if (s->list.name) onnx_build_ints(b, s->list.name, (size_t)s->list.count, s->list.values);
     if (s->string.name) onnx_build_string(b, s->string.name, s->string.value);
-    if (s->next_string.name) onnx_build_string(b, s->next_string.name, s->next_string.value);
+    if (s->functions[0]) onnx_build_strings(b, "activations", 2, s->functions);
 }
 
 static void build(const struct subject *s, struct buf *bytes) {
@@ -426,6 +468,20 @@ static void test_elements_are_picked_on_the_device_as_on_the_cpu(void **state) {
 static void test_reductions_on_the_device_give_what_the_cpu_gives(void **state) { CHECK_ALL(reducing); }
 static void test_lanes_are_compared_and_summed_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(ordering); }
 static void test_stretches_are_normalised_on_the_device_as_on_the_cpu(void **state) { CHECK_ALL(normalising); }
+static void test_recurrent_cells_on_the_device_remember_what_those_on_the_cpu_do(void **state) {
+    CHECK_ALL(remembering);
+}
+
+/* Each function, in the cell that takes one. */
+static void test_every_function_of_recurrent_cells_is_the_same_on_the_device(void **state) {
+    static const char *const names[] = {"Sigmoid",    "Tanh",        "Relu", "Affine",   "LeakyRelu", "ThresholdedRelu",
+                                        "ScaledTanh", "HardSigmoid", "Elu",  "Softsign", "Softplus"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct subject s = remembering[7];
+        s.functions[0] = s.functions[1] = names[i];
+        check(&s, i);
+    }
+}
 
 /* --- what is too large to be known ------------------------------------------------------------------------------- */
 
@@ -496,7 +552,16 @@ static void test_numbers_that_are_out_of_range_fail_the_run_and_name_the_node(vo
         Y(FLOAT, 2)};
     for (size_t i = 0; i < sizeof out_of_range / sizeof *out_of_range; i++)
         fails(&out_of_range[i], "an index is out of range");
+    static const struct subject beyond_the_end = {
+        "RNN",
+        "x,w,r,,lens",
+        "y",
+        14,
+        .ints = {{"hidden_size", 2}},
+        .inputs = {W("x", 5, 3, 6), W("w", 1, 2, 6), W("r", 1, 2, 2), {"lens", ONNX_TYPE_INT32, 1, {3}, 6, 7}},
+        Y(FLOAT, 4)};
     fails(&too_long, "a sequence length is out of range");
+    fails(&beyond_the_end, "a sequence length is out of range");
 }
 
 int main(void) {
@@ -509,6 +574,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lanes_are_compared_and_summed_on_the_device_as_on_the_cpu, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_stretches_are_normalised_on_the_device_as_on_the_cpu, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_recurrent_cells_on_the_device_remember_what_those_on_the_cpu_do, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_every_function_of_recurrent_cells_is_the_same_on_the_device, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_numbers_that_are_out_of_range_fail_the_run_and_name_the_node, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_constant_too_large_for_a_plan_is_made_on_the_device, setup, teardown),

@@ -247,7 +247,7 @@ static void add_names(struct buf *to, int number, const char *names) {
     }
 }
 
-enum { ATTR_TYPE_FLOAT = 1, ATTR_TYPE_INT = 2, ATTR_TYPE_STRING = 3, ATTR_TYPE_INTS = 7 };
+enum { ATTR_TYPE_FLOAT = 1, ATTR_TYPE_INT = 2, ATTR_TYPE_STRING = 3, ATTR_TYPE_INTS = 7, ATTR_TYPE_STRINGS = 8 };
 
 /* `value` is the message so far, with the value's own field. */
 static void add_attr(struct onnx_builder *b, const char *name, uint64_t type, struct buf *value) {
@@ -279,6 +279,12 @@ void onnx_build_string(struct onnx_builder *b, const char *name, const char *val
     struct buf attr = {0};
     onnx_build_field_bytes(&attr, 4, value, strlen(value));
     add_attr(b, name, ATTR_TYPE_STRING, &attr);
+}
+
+void onnx_build_strings(struct onnx_builder *b, const char *name, size_t count, const char *const *values) {
+    struct buf attr = {0};
+    for (size_t i = 0; i < count; i++) onnx_build_field_bytes(&attr, 9, values[i], strlen(values[i]));
+    add_attr(b, name, ATTR_TYPE_STRINGS, &attr);
 }
 
 void onnx_build_node(struct onnx_builder *b, const char *op_type, const char *name, const char *inputs,

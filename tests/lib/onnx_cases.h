@@ -51,6 +51,7 @@ void onnx_build_int(struct onnx_builder *b, const char *name, int64_t value);
 void onnx_build_ints(struct onnx_builder *b, const char *name, size_t count, const int64_t *values);
 void onnx_build_float(struct onnx_builder *b, const char *name, float value);
 void onnx_build_string(struct onnx_builder *b, const char *name, const char *value);
+void onnx_build_strings(struct onnx_builder *b, const char *name, size_t count, const char *const *values);
 
 /* Names are comma separated; an empty one is an input left out. */
 void onnx_build_node(struct onnx_builder *b, const char *op_type, const char *name, const char *inputs,

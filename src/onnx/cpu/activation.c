@@ -19,20 +19,21 @@ static float softplus(float x, float alpha, float beta) { return x > 0 ? x + log
 
 static const struct {
     const char *name;
-    struct onnx__activation function;
+    float (*call)(float x, float alpha, float beta);
+    float alpha, beta; /* unless the node says otherwise */
     bool takes_alpha, takes_beta;
 } functions[] = {
-    {"Sigmoid", {sigmoid, 0, 0}, false, false},
-    {"Tanh", {hyperbolic, 0, 0}, false, false},
-    {"Relu", {relu, 0, 0}, false, false},
-    {"Affine", {affine, 1, 0}, true, true},
-    {"LeakyRelu", {leaky_relu, 0.01f, 0}, true, false},
-    {"ThresholdedRelu", {thresholded_relu, 1, 0}, true, false},
-    {"ScaledTanh", {scaled_tanh, 1, 1}, true, true},
-    {"HardSigmoid", {hard_sigmoid, 0.2f, 0.5f}, true, true},
-    {"Elu", {elu, 1, 0}, true, false},
-    {"Softsign", {softsign, 0, 0}, false, false},
-    {"Softplus", {softplus, 0, 0}, false, false},
+    [CELL_SIGMOID] = {"Sigmoid", sigmoid, 0, 0, false, false},
+    [CELL_TANH] = {"Tanh", hyperbolic, 0, 0, false, false},
+    [CELL_RELU] = {"Relu", relu, 0, 0, false, false},
+    [CELL_AFFINE] = {"Affine", affine, 1, 0, true, true},
+    [CELL_LEAKY_RELU] = {"LeakyRelu", leaky_relu, 0.01f, 0, true, false},
+    [CELL_THRESHOLDED_RELU] = {"ThresholdedRelu", thresholded_relu, 1, 0, true, false},
+    [CELL_SCALED_TANH] = {"ScaledTanh", scaled_tanh, 1, 1, true, true},
+    [CELL_HARD_SIGMOID] = {"HardSigmoid", hard_sigmoid, 0.2f, 0.5f, true, true},
+    [CELL_ELU] = {"Elu", elu, 1, 0, true, false},
+    [CELL_SOFTSIGN] = {"Softsign", softsign, 0, 0, false, false},
+    [CELL_SOFTPLUS] = {"Softplus", softplus, 0, 0, false, false},
 };
 #define FUNCTION_COUNT (sizeof functions / sizeof functions[0])
 
@@ -49,10 +50,14 @@ int onnx__activation_read(const struct onnx__step *step, const char *const *fall
         size_t f = 0;
         while (f < FUNCTION_COUNT && strcasecmp(name, functions[f].name) != 0) f++;
         if (f == FUNCTION_COUNT) return onnx__step_refuse(step, err, "activation '%.40s' is not known", name);
-        ret[i] = functions[f].function;
+        ret[i] = (struct onnx__activation){(enum onnx__cell_function)f, functions[f].alpha, functions[f].beta};
         if (functions[f].takes_alpha && alphas && next_alpha < alphas->count)
             ret[i].alpha = alphas->floats[next_alpha++];
         if (functions[f].takes_beta && betas && next_beta < betas->count) ret[i].beta = betas->floats[next_beta++];
     }
     return 0;
+}
+
+float onnx__activate(const struct onnx__activation *activation, float x) {
+    return functions[activation->function].call(x, activation->alpha, activation->beta);
 }

@@ -259,19 +259,11 @@ int onnx__elements_find(const struct onnx__step *step, int axis, int64_t number,
 int onnx__tuples_find(const struct onnx__step *step, const struct onnx__tuples *tuples, int64_t number, int64_t *ret,
                       struct err *err) MUSTCHECK;
 
-/* activation.c: the functions inside recurrent cells */
-struct onnx__activation {
-    float (*call)(float x, float alpha, float beta);
-    float alpha, beta;
-};
-#define MAX_ACTIVATIONS 6 /* three of an LSTM in two directions */
-/* Fills `count` of them: the attributes activations, activation_alpha and activation_beta, else `fallback`, of which
- * `period` begin again for each direction. */
+/* activation.c: the functions inside recurrent cells. Fills `count` of them: the attributes activations,
+ * activation_alpha and activation_beta, else `fallback`, of which `period` begin again for each direction. */
 int onnx__activation_read(const struct onnx__step *step, const char *const *fallback, int period, int count,
                           struct onnx__activation ret[MAX_ACTIVATIONS], struct err *err) MUSTCHECK;
-static inline float onnx__activate(const struct onnx__activation *function, float x) {
-    return function->call(x, function->alpha, function->beta);
-}
+float onnx__activate(const struct onnx__activation *activation, float x);
 
 /* gemm.c: row-major c[m,n] = alpha * a[m,k] * b[k,n] + beta * c; empty sizes are fine. Sizes must fit int. */
 struct onnx__gemm {

@@ -110,4 +110,38 @@ int onnx__reduce_read(const struct onnx__step *step, struct onnx__reduce *ret, s
 /* The dimensions that stay (`stays`) or go, joined. */
 struct onnx__strided onnx__reduce_part(const struct tensor *x, unsigned axes, bool stays);
 
+/* --- activation.c, recurrent.c ----------------------------------------------------------------------------------- */
+
+/* The functions inside cells, in the order of activation.c's table. */
+enum onnx__cell_function {
+    CELL_SIGMOID,
+    CELL_TANH,
+    CELL_RELU,
+    CELL_AFFINE,
+    CELL_LEAKY_RELU,
+    CELL_THRESHOLDED_RELU,
+    CELL_SCALED_TANH,
+    CELL_HARD_SIGMOID,
+    CELL_ELU,
+    CELL_SOFTSIGN,
+    CELL_SOFTPLUS,
+};
+struct onnx__activation {
+    enum onnx__cell_function function;
+    float alpha, beta;
+};
+#define MAX_ACTIVATIONS 6 /* three of an LSTM in two directions */
+
+/* Inputs of LSTM, GRU and RNN. */
+enum { RNN_X, RNN_W, RNN_R, RNN_B, RNN_LENS, RNN_H, RNN_C, RNN_P };
+struct onnx__rnn {
+    int gates, functions;                     /* functions: activations per direction */
+    int64_t seq, batch, input, hidden, width; /* width: gates x hidden */
+    int directions;
+    bool first_reverse, batch_first, linear_before_reset, input_forget;
+    float clip;
+    struct onnx__activation activations[MAX_ACTIVATIONS];
+};
+int onnx__rnn_read(const struct onnx__step *step, struct onnx__rnn *ret, struct err *err) MUSTCHECK;
+
 #endif

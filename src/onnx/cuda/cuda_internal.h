@@ -108,6 +108,12 @@ struct cuda__op {
     cuda__forget_fn *forget;   /* [optional] */
 };
 
+/* matmul.cu: c = alpha * a * b for families that multiply on their way, FP32, c's matrices without gaps; by the library
+ * where `mm` is what it has planned, else by our own kernel. */
+bool cuda__product_takes(const struct cuda__product *product);
+int cuda__product_launch(const struct cuda__call *call, const struct cuda__product *product,
+                         const struct cuda__matmul *mm, const void *a, const void *b, void *c, struct err *err);
+
 const struct cuda__op *cuda__op_find(const struct onnx__step *step); /* ops.c; NULL: it runs on the CPU */
 
 /* --- place.c: where the values of a plan are --------------------------------------------------------------------- */

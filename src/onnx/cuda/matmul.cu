@@ -200,3 +200,25 @@ extern "C" bool cuda__matmul_takes(const struct onnx__step *step) {
     return onnx__shape_product(out, 0, rank > 2 ? rank - 2 : 0) <= UINT16_MAX &&
            onnx__shape_product(out, 0, rank > 1 ? rank - 1 : 0) / TILE < UINT16_MAX;
 }
+
+/* --- for other families ------------------------------------------------------------------------------------------ */
+
+extern "C" bool cuda__product_takes(const struct cuda__product *product) {
+    return product->batch <= UINT16_MAX && product->m / TILE < UINT16_MAX;
+}
+
+extern "C" int cuda__product_launch(const struct cuda__call *call, const struct cuda__product *product,
+                                    const struct cuda__matmul *mm, const void *a, const void *b, void *c,
+                                    struct err *err) {
+    if (mm) return cuda__blas_run(mm, a, b, c, call->device, err);
+    const struct cuda__product &p = *product;
+    cuda__spread<2> stacks = {};
+    stacks.rank = 1;
+    stacks.dims[0] = p.batch;
+    stacks.steps[0][0] = p.stride_a;
+    stacks.steps[1][0] = p.stride_b;
+    dim3 grid((unsigned)((p.n + TILE - 1) / TILE), (unsigned)((p.m + TILE - 1) / TILE), (unsigned)p.batch);
+    return cuda__launch(call, err, product_kernel<float>, grid, dim3(THREADS, THREADS), p.m, p.n, p.k, p.alpha,
+                        (const float *)a, walk_of(p.trans_a, p.m, p.k), (const float *)b, walk_of(p.trans_b, p.k, p.n),
+                        stacks, 0.0f, (const float *)NULL, walk_stretched(NULL), (float *)c);
+}

@@ -45,6 +45,7 @@
     PLAIN("Exp",              TYPES_REAL,  exp)                                                                        \
     PLAIN("Expand",           TYPES_ANY,   expand)                                                                     \
     PLAIN("Floor",            TYPES_REAL,  floor)                                                                      \
+    PLANNED("GRU",            TYPES_FLOAT, recurrent)                                                                  \
     PLAIN("Gather",           TYPES_ANY,   gather)                                                                     \
     PLAIN("GatherElements",   TYPES_ANY,   gather_elements)                                                            \
     PLAIN("GatherND",         TYPES_ANY,   gather_nd)                                                                  \
@@ -63,6 +64,7 @@
     PLAIN("IsInf",            TYPES_REAL,  is_inf)                                                                     \
     PLAIN("IsNaN",            TYPES_REAL,  is_nan)                                                                     \
     PLAIN("LRN",              TYPES_FLOAT, lrn)                                                                        \
+    PLANNED("LSTM",           TYPES_FLOAT, recurrent)                                                                  \
     PLAIN("LayerNormalization", TYPES_FLOAT, layer_norm)                                                               \
     PLAIN("LeakyRelu",        TYPES_REAL,  leaky_relu)                                                                 \
     PLAIN("Less",             NUMBER,      less)                                                                       \
@@ -85,6 +87,7 @@
     PLAIN("PRelu",            NUMBER,      prelu)                                                                      \
     PLAIN("Pad",              TYPES_ANY,   pad)                                                                        \
     CHOOSY("Pow",             TYPES_REAL,  pow, pow)                                                                   \
+    PLANNED("RNN",            TYPES_FLOAT, recurrent)                                                                  \
     PLAIN("Range",            TYPES_ANY,   range)                                                                      \
     PLAIN("Reciprocal",       TYPES_REAL,  reciprocal)                                                                 \
     CHOOSY("ReduceL1",        NUMBER,      reduce_l1, reduce)                                                          \
