@@ -27,7 +27,7 @@ struct Choice {
     float waves;
     int reserved[4];
 };
-enum { SUCCESS = 0, INVALID_VALUE = 7 };
+enum { SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
 enum { EPILOGUE_BIAS = 4 };
 const uint64_t ALGO_MARK = 0x656d756c61746564;
 
@@ -131,6 +131,7 @@ int cublasLtMatmulPreferenceDestroy(Preference *preference) {
 int cublasLtMatmulAlgoGetHeuristic(void *, const Desc *desc, const Layout *a, const Layout *b, const Layout *,
                                    const Layout *d, const Preference *preference, int wanted, Choice *ret,
                                    int *ret_count) {
+    if (cuda_emulation_fails("cublasLtMatmulAlgoGetHeuristic")) return NOT_SUPPORTED;
     if (wanted < 1 || !fit(*desc, *a, *b, *d)) return INVALID_VALUE;
     *ret = Choice();
     ret->algo[0] = ALGO_MARK;
@@ -142,6 +143,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *, const Desc *desc, const Layout *a, co
 int cublasLtMatmul(void *, const Desc *desc, const void *alpha, const void *a, const Layout *la, const void *b,
                    const Layout *lb, const void *beta, const void *c, const Layout *, void *d, const Layout *ld,
                    const uint64_t *algo, void *workspace, size_t workspace_bytes, cudaStream_t stream) {
+    if (cuda_emulation_fails("cublasLtMatmul")) return NOT_SUPPORTED;
     if (!fit(*desc, *la, *lb, *ld) || algo[0] != ALGO_MARK || c != d) return INVALID_VALUE;
     if (workspace_bytes < 4096 || !workspace) return INVALID_VALUE;
     Desc how = *desc;

@@ -8,6 +8,8 @@
 
 /* runtime.cpp: work for the device, in the order of its stream; or for the graph that is being recorded. */
 void cuda_emulation_enqueue(cudaStream_t stream, std::function<void()> work);
+/* Counts the call of another library's function. True: it is to fail (cuda_emulation_fail). */
+bool cuda_emulation_fails(const char *function);
 [[noreturn]] void cuda_emulation_die(const char *what);
 
 /* blocks.cpp: all blocks of a grid, now. */

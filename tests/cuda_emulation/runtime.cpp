@@ -144,6 +144,15 @@ void cuda_emulation_die(const char *what) {
     abort();
 }
 
+bool cuda_emulation_fails(const char *function) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    calls[function]++;
+    auto found = failures.find(function);
+    if (found == failures.end() || --found->second.first > 0) return false;
+    failures.erase(found);
+    return true;
+}
+
 static void push(cuda_emulation_stream *stream, Item item) {
     if (stream->recording)
         stream->recording->push_back(std::move(item));

@@ -483,6 +483,14 @@ static void test_every_function_of_recurrent_cells_is_the_same_on_the_device(voi
     }
 }
 
+static void test_recurrent_cells_do_without_the_library_where_it_has_no_algorithm(void **state) {
+    for (size_t i = 0; i < 3; i++) {
+        cuda_emulation_fail("cublasLtMatmulAlgoGetHeuristic", 1, 1);
+        check(&remembering[i], i);
+    }
+    assert_int_equal(cuda_emulation_calls("cublasLtMatmul"), 0);
+}
+
 /* --- what is too large to be known ------------------------------------------------------------------------------- */
 
 #define LARGE ((int64_t)70000000) /* of 4 bytes each: more than a plan computes for itself */
@@ -577,6 +585,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_recurrent_cells_on_the_device_remember_what_those_on_the_cpu_do, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_every_function_of_recurrent_cells_is_the_same_on_the_device, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_recurrent_cells_do_without_the_library_where_it_has_no_algorithm, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_numbers_that_are_out_of_range_fail_the_run_and_name_the_node, setup,
                                         teardown),

@@ -7,6 +7,8 @@
 
 template <int N> struct cuda__spread {
     int rank;
+    bool narrow; /* indices have 31 bits, and `fast` divides them */
+    cuda__divider<uint32_t> fast[TENSOR_MAX_RANK];
     int64_t dims[TENSOR_MAX_RANK], steps[N][TENSOR_MAX_RANK];
 };
 
@@ -14,7 +16,8 @@ template <int N> struct cuda__spread {
 template <int N> __device__ inline void cuda__spread_find(const cuda__spread<N> &spread, int64_t i, int64_t *at) {
     for (int k = 0; k < N; k++) at[k] = 0;
     for (int dim = spread.rank - 1; dim > 0; dim--) {
-        int64_t rest = i / spread.dims[dim], index = i - rest * spread.dims[dim];
+        int64_t rest = spread.narrow ? spread.fast[dim].quotient((uint32_t)i) : i / spread.dims[dim],
+                index = i - rest * spread.dims[dim];
         for (int k = 0; k < N; k++) at[k] += index * spread.steps[k][dim];
         i = rest;
     }
@@ -38,6 +41,9 @@ template <int N> cuda__spread<N> cuda__spread_of(const struct tensor *out, const
         for (int k = 0; k < N; k++) spread.steps[k][last] = steps[k];
     }
     if (spread.rank == 0) spread.dims[spread.rank++] = 1;
+    spread.narrow = onnx__count(out) <= INT32_MAX;
+    for (int dim = 0; spread.narrow && dim < spread.rank; dim++)
+        spread.fast[dim] = cuda__divider<uint32_t>::of(spread.dims[dim]);
     return spread;
 }
 

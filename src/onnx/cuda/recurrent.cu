@@ -173,17 +173,23 @@ template <typename CELL, int N> __global__ void cell_kernel(cells c, int64_t tur
     if (unit >= n) return; /* with the whole warp */
     for (int64_t first = (int64_t)blockIdx.y * N; first < c.node.batch; first += (int64_t)gridDim.y * N) {
         float sums[CELL::GATES][N] = {}, own[CELL::GATES] = {};
-        for (int64_t i = threadIdx.x; i < n; i += CUDA__WARP)
+        for (int64_t i = threadIdx.x; i < n; i += CUDA__WARP) {
+            CUDA__UNROLL
             for (int k = 0; k < N; k++) {
                 float v = first + k < c.node.batch ? with[(first + k) * n + i] : 0;
+                CUDA__UNROLL
                 for (int gate = 0; gate < CELL::GATES; gate++) sums[gate][k] += rows[gate * n * n + i] * v;
             }
-        for (int gate = 0; gate < CELL::GATES; gate++)
+        }
+        CUDA__UNROLL
+        for (int gate = 0; gate < CELL::GATES; gate++) {
+            CUDA__UNROLL
             for (int k = 0; k < N; k++) {
                 float sum = sums[gate][k];
                 for (int lane = CUDA__WARP / 2; lane > 0; lane /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lane);
                 if (k == (int)threadIdx.x) own[gate] = sum;
             }
+        }
         int64_t item = first + threadIdx.x;
         if (threadIdx.x >= N || item >= c.node.batch) continue;
         CELL::finish(c, spot_of(c, turn, direction, item, unit), own, state[item * n + unit], c.states[(turn + 1) & 1]);
