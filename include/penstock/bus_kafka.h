@@ -66,6 +66,13 @@ struct bus_topic {
 int bus_kafka_create_topics(const struct bus_kafka_config *cfg, const struct bus_topic *topics, size_t count,
                             struct err *err) MUSTCHECK;
 
+/* Where the log of each partition of `topic` begins and ends, in the arena. RETRY when no broker answers. Thread: any. */
+struct bus_log_end {
+    int64_t low, high;
+};
+int bus_kafka_ends(struct bus_producer *prod, const char *topic, struct arena *arena, struct bus_log_end **ret,
+                   size_t *ret_count, struct err *err) MUSTCHECK;
+
 /* What an acknowledgement by Kafka is worth, as the brokers are set up at present. Strings are in the arena; -1: not
  * known, and `unknown` says why. */
 struct bus_topic_durability {

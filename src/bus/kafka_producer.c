@@ -85,6 +85,19 @@ int bus_kafka_producer_ask(struct bus_producer *base, const char *topic, struct 
     return bus__client_ask_for_topic(bus__producer_client(base), topic, err);
 }
 
+int bus_kafka_ends(struct bus_producer *prod, const char *topic, struct arena *arena, struct bus_log_end **ret,
+                   size_t *ret_count, struct err *err) {
+    struct bus__client *client = bus__producer_client(prod);
+    int count;
+    if (bus__client_partition_count(client, topic, &count, err) != 0) return -1;
+    struct bus_log_end *ends = arena_alloc(arena, (size_t)count * sizeof *ends);
+    for (int i = 0; i < count; i++)
+        if (bus__client_watermarks(client, topic, i, &ends[i].low, &ends[i].high, err) != 0) return -1;
+    *ret = ends;
+    *ret_count = (size_t)count;
+    return 0;
+}
+
 int bus_kafka_producer(const struct bus_kafka_config *cfg, bus_delivered_fn *on_delivered, void *self,
                        struct bus_producer **ret, struct err *err) {
     rd_kafka_conf_t *conf;

@@ -35,6 +35,7 @@
 #define HTTP_HEADERS_MAX    8
 #define HTTP_WAIT_MAX_MS    60000
 #define HTTP_TOPICS         4
+#define HTTP_STORE_DOWN_MS  500    /* after a failure nobody asks Redis for so long */
 #define HTTP_ACK_TIMEOUT_MS "5000" /* how long Kafka may take to acknowledge before the answer is 503 */
 
 /* --- uri.c: what a request asks for (pure) -------------------------------------------------------------------------
@@ -189,6 +190,8 @@ int http__publisher_new(struct http *http, struct http_publisher **ret, struct e
 void http__publisher_drain(struct http_publisher *pub); /* waits for what was sent, takes nothing new */
 void http__publisher_free(struct http_publisher *pub);
 bool http__publisher_probe(struct http_publisher *pub); /* does Kafka answer? May take a second */
+int http__publisher_ends(struct http_publisher *pub, const char *topic, struct arena *arena, struct bus_log_end **ret,
+                         size_t *ret_count, struct err *err) MUSTCHECK;
 /* Asks for the topics of the configuration: commands, control, events, dead letters. */
 int http__publisher_durability(struct http_publisher *pub, struct arena *arena, struct bus_durability *ret,
                                struct err *err) MUSTCHECK;
@@ -220,6 +223,7 @@ struct http_hub;
 int http__hub_new(struct http *http, struct http_hub **ret, struct err *err) MUSTCHECK;
 void http__hub_stop(struct http_hub *hub); /* ends every stream, takes no more */
 void http__hub_free(struct http_hub *hub);
+void http__hub_put_tally(struct http_hub *hub, struct buf *out); /* for Prometheus: what was heard so far */
 /* The request is answered with a stream of every event, or of those of `model`: from now on, or on behind `last_id`,
  * digits and dots. ERR_BUS_UNAVAILABLE while Kafka has not answered yet. */
 int http__hub_follow(struct http_hub *hub, struct http_request *req, const char *model, const char *last_id,
@@ -275,6 +279,20 @@ struct http_metrics *http__metrics_new(void);
 void http__metrics_free(struct http_metrics *metrics);
 void http__metrics_count(struct http_metrics *metrics, const struct http_request *req); /* when it is over */
 http_handler_fn http__metrics_get;
+void http__metrics_head(struct buf *out, const char *name, const char *type, const char *help);
+void http__metrics_plain(struct buf *out, const char *name, const char *type, const char *help, int64_t value);
+void http__metrics_label(struct buf *out, const char *before, const char *value); /* "name{label=": adds the value */
+
+/* --- tally.c: what happened, counted from events (pure) ------------------------------------------------------------
+ */
+struct http_tally;
+struct http_tally *http__tally_new(void);
+void http__tally_free(struct http_tally *tally);
+/* Which model is the job of? False: it is not known. For jobs whose beginning was not heard. */
+typedef bool http_model_of_fn(void *self, const char *job_id, char ret_model[JOB_MODEL_MAX + 1],
+                              char ret_version[JOB_MODEL_MAX + 1]);
+void http__tally_count(struct http_tally *tally, const struct job_event *ev, http_model_of_fn *model_of, void *self);
+void http__tally_put(struct http_tally *tally, struct buf *out); /* Thread: any */
 
 /* --- guarantees.c: what an acknowledgement is worth (pure) ---------------------------------------------------------
  */

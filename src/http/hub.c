@@ -10,8 +10,11 @@
  * from its beginning, one pass for all that wait, and then the ring joins history to the present. That costs a pass
  * over the topic for each new job page, bounded by HISTORY_MS, and no state anywhere.
  *
+ * Everything that is heard is counted, too (tally.c), whether anybody listens or not.
+ *
  * One lock for ring and streams; writing to a stream never blocks, and one that does not keep up is ended. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +51,7 @@ struct follower {
 struct http_hub {
     struct http *http;
     struct store *st;
+    struct http_tally *tally;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread, history_thread;
@@ -173,14 +177,35 @@ static void put_line(struct buf *out, const char *name, const char *value, size_
     buf_puts(out, "\n");
 }
 
-/* False: no event of ours. `id`: what stands before its text. */
-static bool entry_read(const struct bus_msg *msg, const struct buf *id, struct entry *ret) {
+/* Of a job whose beginning was not heard. While Redis is known to be away it is not asked. */
+static bool model_of(void *self, const char *job_id, char ret_model[JOB_MODEL_MAX + 1],
+                     char ret_version[JOB_MODEL_MAX + 1]) {
+    struct http_hub *hub = self;
+    struct job_record rec;
+    struct arena arena;
+    struct err ignored;
+    int64_t now = clock_mono_ms(&clock_system);
+    if (now < atomic_load(&hub->http->store_down_until)) return false;
+    arena_init(&arena);
+    bool asked = store_job_get(hub->st, job_id, &arena, &rec, &ignored) == 0;
+    bool known = asked && rec.state != JOB_STATE_NONE && rec.model;
+    if (!asked) atomic_store(&hub->http->store_down_until, now + HTTP_STORE_DOWN_MS);
+    if (known) snprintf(ret_model, JOB_MODEL_MAX + 1, "%s", rec.model);
+    if (known) snprintf(ret_version, JOB_MODEL_MAX + 1, "%s", rec.model_version ? rec.model_version : "");
+    arena_done(&arena);
+    return known;
+}
+
+/* False: no event of ours. `id`: what stands before its text. `counting`: the hub, where the event is heard the first
+ * time, and not read again for somebody. */
+static bool entry_read(struct http_hub *counting, const struct bus_msg *msg, const struct buf *id, struct entry *ret) {
     struct arena arena;
     struct job_event ev;
     struct err err;
     struct buf text = {0};
     arena_init(&arena);
     bool good = wire_event_decode(msg->value, msg->value_len, &arena, &ev, &err) == 0;
+    if (good && counting) http__tally_count(counting->tally, &ev, model_of, counting);
     if (good) {
         *ret = (struct entry){.seq = ev.seq,
                               .at = ev.at,
@@ -220,7 +245,7 @@ static void take(struct http_hub *hub, const struct bus_msg *msg) {
     struct buf id = {0};
     hub->next[msg->partition] = msg->offset + 1;
     put_position(hub, &id);
-    bool good = entry_read(msg, &id, &e);
+    bool good = entry_read(hub, msg, &id, &e);
     buf_done(&id);
     if (!good) return;
     while (hub->count > 0 && (hub->count == RING_EVENTS || hub->bytes + e.len > RING_BYTES)) forget_oldest(hub);
@@ -325,7 +350,8 @@ static bool pass_one(struct http_hub *hub, const struct bus_batch *batch) {
         for (size_t i = 0; f->in_pass && i < batch->count; i++) {
             const struct bus_msg *msg = &batch->msgs[i];
             struct entry e;
-            if (msg->key_len != len || memcmp(msg->key, f->job_id, len) != 0 || !entry_read(msg, &no_id, &e)) continue;
+            if (msg->key_len != len || memcmp(msg->key, f->job_id, len) != 0 || !entry_read(NULL, msg, &no_id, &e))
+                continue;
             if (e.seq > 0) offer_job(hub, f, &e, false);
             entry_done(&e);
         }
@@ -479,7 +505,9 @@ int http__hub_follow_job(struct http_hub *hub, struct http_request *req, const s
 int http__hub_new(struct http *http, struct http_hub **ret, struct err *err) {
     struct http_hub *hub = mem_calloc(1, sizeof *hub);
     hub->http = http;
+    hub->tally = http__tally_new();
     if (http__store_open(http, &hub->st, err) != 0) {
+        http__tally_free(hub->tally);
         free(hub);
         return -1;
     }
@@ -490,6 +518,8 @@ int http__hub_new(struct http *http, struct http_hub **ret, struct err *err) {
     *ret = hub;
     return 0;
 }
+
+void http__hub_put_tally(struct http_hub *hub, struct buf *out) { http__tally_put(hub->tally, out); }
 
 void http__hub_stop(struct http_hub *hub) {
     if (!hub || atomic_load(&hub->stopping)) return;
@@ -507,6 +537,7 @@ void http__hub_free(struct http_hub *hub) {
     http__hub_stop(hub);
     while (hub->count > 0) forget_oldest(hub);
     store_free(hub->st);
+    http__tally_free(hub->tally);
     pthread_cond_destroy(&hub->changed);
     pthread_mutex_destroy(&hub->lock);
     free(hub->next);

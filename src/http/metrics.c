@@ -1,7 +1,8 @@
-/* GET /metrics, for Prometheus: what stands in Redis, read when it is asked for, and what this process has answered.
+/* GET /metrics, for Prometheus: what stands in Redis and Kafka, read when it is asked for, and what this process has
+ * answered.
  *
  * Every control process tells the same about Redis, so what is asked of several is to be taken once (max), not added up;
- * the counters of answers are each process's own. Counting costs an atomic addition a request: the slots are laid out
+ * the counters of answers are each process's own; those of what happened are tally.c's. Counting costs an atomic addition a request: the slots are laid out
  * for every route and status there can be. Source: Prometheus' text exposition format, version 0.0.4. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 
 #include "http_internal.h"
 #include "penstock/clock.h"
+#include "penstock/store_outbox.h"
+#include "penstock/wire_json.h"
 
 #define CLASSES     5  /* 1xx to 5xx */
 #define IN_CLASS    32 /* 431 is the highest that is given */
@@ -56,17 +59,16 @@ void http__metrics_count(struct http_metrics *metrics, const struct http_request
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
-static void put_head(struct buf *out, const char *name, const char *type, const char *help) {
+void http__metrics_head(struct buf *out, const char *name, const char *type, const char *help) {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_plain(struct buf *out, const char *name, const char *type, const char *help, int64_t value) {
-    put_head(out, name, type, help);
+void http__metrics_plain(struct buf *out, const char *name, const char *type, const char *help, int64_t value) {
+    http__metrics_head(out, name, type, help);
     buf_printf(out, "%s %" PRId64 "\n", name, value);
 }
 
-/* A label's value, with its quotes. */
-static void put_label(struct buf *out, const char *before, const char *value) {
+void http__metrics_label(struct buf *out, const char *before, const char *value) {
     buf_puts(out, before);
     buf_puts(out, "\"");
     for (const char *c = value; *c; c++) {
@@ -81,21 +83,22 @@ static void put_method(struct buf *out, const struct http_route *route) {
                        : route->method == HTTP_GET  ? "GET"
                        : route->method == HTTP_POST ? "POST"
                                                     : "DELETE";
-    put_label(out, ",method=", name);
+    http__metrics_label(out, ",method=", name);
 }
 
 static void put_answers(struct buf *out, struct http_metrics *metrics) {
-    put_head(out, "penstock_http_requests_total", "counter", "Answers of this process.");
+    http__metrics_head(out, "penstock_http_requests_total", "counter", "Answers of this process.");
     for (size_t i = 0; i < (metrics->routes + 1) * STATUSES; i++) {
         unsigned long long count = atomic_load(&metrics->counts[i]);
         if (count == 0) continue;
         const struct http_route *route = http__route_at(i / STATUSES);
         size_t slot = i % STATUSES;
-        put_label(out, "penstock_http_requests_total{route=", route ? route->path : OTHER_ROUTE);
+        http__metrics_label(out, "penstock_http_requests_total{route=", route ? route->path : OTHER_ROUTE);
         put_method(out, route);
         buf_printf(out, ",status=\"%zu\"} %llu\n", (slot / IN_CLASS + 1) * 100 + slot % IN_CLASS, count);
     }
-    put_head(out, "penstock_http_request_seconds", "histogram", "From the first line of a request to its last byte.");
+    http__metrics_head(out, "penstock_http_request_seconds", "histogram",
+                       "From the first line of a request to its last byte.");
     unsigned long long total = 0;
     for (size_t i = 0; i < BOUNDS; i++) {
         total += atomic_load(&metrics->of[i]);
@@ -107,24 +110,81 @@ static void put_answers(struct buf *out, struct http_metrics *metrics) {
                (double)atomic_load(&metrics->duration_us) / 1e6, total);
 }
 
+/* --- of Redis and Kafka ------------------------------------------------------------------------------------------- */
+
 static void put_queues(struct buf *out, const struct store_queue *queues, size_t count) {
     int64_t now = clock_wall_ms(&clock_system);
-    put_head(out, "penstock_queue_depth", "gauge", "Jobs of a model that wait.");
+    http__metrics_head(out, "penstock_queue_depth", "gauge", "Jobs of a model that wait.");
     for (size_t i = 0; i < count; i++) {
-        put_label(out, "penstock_queue_depth{model=", queues[i].model);
+        http__metrics_label(out, "penstock_queue_depth{model=", queues[i].model);
         buf_printf(out, "} %" PRId64 "\n", queues[i].queued);
     }
-    put_head(out, "penstock_queue_running", "gauge", "Jobs of a model that run.");
+    http__metrics_head(out, "penstock_queue_running", "gauge", "Jobs of a model that run.");
     for (size_t i = 0; i < count; i++) {
-        put_label(out, "penstock_queue_running{model=", queues[i].model);
+        http__metrics_label(out, "penstock_queue_running{model=", queues[i].model);
         buf_printf(out, "} %" PRId64 "\n", queues[i].running);
     }
-    put_head(out, "penstock_queue_oldest_age_seconds", "gauge", "How long the oldest ready job of a model has waited.");
+    http__metrics_head(out, "penstock_queue_oldest_age_seconds", "gauge",
+                       "How long the oldest ready job of a model has waited.");
     for (size_t i = 0; i < count; i++) {
         int64_t age =
             queues[i].oldest_ready_at && queues[i].oldest_ready_at < now ? now - queues[i].oldest_ready_at : 0;
-        put_label(out, "penstock_queue_oldest_age_seconds{model=", queues[i].model);
+        http__metrics_label(out, "penstock_queue_oldest_age_seconds{model=", queues[i].model);
         buf_printf(out, "} %.3f\n", (double)age / 1000);
+    }
+}
+
+static int64_t memory_of(const struct store_worker *worker) {
+    struct wire_slice rest = {worker->models, worker->models ? strlen(worker->models) : 0}, model, bytes;
+    int64_t sum = 0;
+    while (rest.len && wire_json_element(&rest, &model))
+        if (wire_json_member(model, "memory_bytes", &bytes)) sum += strtoll(bytes.at, NULL, 10);
+    return sum;
+}
+
+static void put_workers(struct buf *out, const struct store_worker *workers, size_t count) {
+    size_t busy = 0;
+    for (size_t i = 0; i < count; i++) busy += workers[i].held > 0;
+    http__metrics_head(out, "penstock_workers", "gauge", "Registered workers.");
+    buf_printf(out, "penstock_workers{state=\"busy\"} %zu\npenstock_workers{state=\"idle\"} %zu\n", busy, count - busy);
+    http__metrics_head(out, "penstock_worker_memory_bytes", "gauge",
+                       "What a worker's models take, on a GPU where its device is one.");
+    for (size_t i = 0; i < count; i++) {
+        http__metrics_label(out, "penstock_worker_memory_bytes{worker=", workers[i].id);
+        http__metrics_label(out, ",executor=", workers[i].executor ? workers[i].executor : "");
+        http__metrics_label(out, ",device=", workers[i].device ? workers[i].device : "");
+        buf_printf(out, "} %" PRId64 "\n", memory_of(&workers[i]));
+    }
+}
+
+/* The first entry has the oldest events. */
+static int outbox_age_ms(struct http_request *req, int64_t *ret, struct err *err) {
+    struct store_outbox_entry *entries;
+    size_t count;
+    if (store_outbox_read(req->st, "", 1, 0, &req->arena, &entries, &count, err) != 0) return -1;
+    int64_t age = count && entries[0].count ? clock_wall_ms(&clock_system) - entries[0].events[0].at : 0;
+    *ret = age > 0 ? age : 0;
+    return 0;
+}
+
+/* What is in Kafka and not yet in Redis. Nothing is told while Kafka is away: the lag is not known then. */
+static void put_lag(struct http_request *req, struct buf *out) {
+    const char *topics[] = {req->http->cfg.commands_topic, req->http->cfg.control_topic};
+    struct bus_log_end *ends;
+    struct err ignored;
+    size_t count;
+    http__metrics_head(out, "penstock_consumer_lag", "gauge", "Messages that are in Kafka and not yet in Redis.");
+    for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
+        if (!http__monitor_kafka(req->http->monitor) ||
+            http__publisher_ends(req->http->publisher, topics[i], &req->arena, &ends, &count, &ignored) != 0)
+            continue;
+        for (size_t p = 0; p < count; p++) {
+            int64_t next;
+            if (store_ingest_offset(req->st, topics[i], (int32_t)p, &next, &ignored) != 0) return;
+            if (next < ends[p].low) next = ends[p].low;
+            http__metrics_label(out, "penstock_consumer_lag{topic=", topics[i]);
+            buf_printf(out, ",partition=\"%zu\"} %" PRId64 "\n", p, ends[p].high > next ? ends[p].high - next : 0);
+        }
     }
 }
 
@@ -133,35 +193,38 @@ static bool put_store(struct http_request *req, struct buf *out) {
     struct store_stats stats;
     struct store_queue *queues;
     struct store_worker *workers;
-    size_t queue_count, worker_count, busy = 0;
+    size_t queue_count, worker_count;
     enum store_mode all;
+    int64_t age_ms;
     struct err ignored;
     if (http__store(req, &ignored) != 0 || store_stats_get(req->st, &stats, &ignored) != 0 ||
         store_queue_list(req->st, &req->arena, &queues, &queue_count, &all, &ignored) != 0 ||
-        store_worker_list(req->st, &req->arena, &workers, &worker_count, &ignored) != 0)
+        store_worker_list(req->st, &req->arena, &workers, &worker_count, &ignored) != 0 ||
+        outbox_age_ms(req, &age_ms, &ignored) != 0)
         return false;
-    put_head(out, "penstock_jobs", "gauge", "Records by state.");
+    http__metrics_head(out, "penstock_jobs", "gauge", "Records by state.");
     for (enum job_state state = JOB_STATE_QUEUED; state < JOB_STATE_COUNT; state++)
         buf_printf(out, "penstock_jobs{state=\"%s\"} %" PRId64 "\n", job_state_name(state), stats.by_state[state]);
     put_queues(out, queues, queue_count);
-    put_plain(out, "penstock_outbox_entries", "gauge", "Batches of events that Kafka has not acknowledged.",
-              stats.outbox_entries);
-    for (size_t i = 0; i < worker_count; i++) busy += workers[i].held > 0;
-    put_head(out, "penstock_workers", "gauge", "Registered workers.");
-    buf_printf(out, "penstock_workers{state=\"busy\"} %zu\npenstock_workers{state=\"idle\"} %zu\n", busy,
-               worker_count - busy);
+    http__metrics_plain(out, "penstock_outbox_entries", "gauge", "Batches of events that Kafka has not acknowledged.",
+                        stats.outbox_entries);
+    http__metrics_head(out, "penstock_outbox_oldest_age_seconds", "gauge", "How long the oldest of them has waited.");
+    buf_printf(out, "penstock_outbox_oldest_age_seconds %.3f\n", (double)age_ms / 1000);
+    put_workers(out, workers, worker_count);
+    put_lag(req, out);
     return true;
 }
 
 int http__metrics_get(struct http_request *req, struct err *err) {
     struct buf *out = &req->res.body;
-    put_head(out, "penstock_build_info", "gauge", "1.");
-    put_label(out, "penstock_build_info{version=", req->http->cfg.version);
+    http__metrics_head(out, "penstock_build_info", "gauge", "1.");
+    http__metrics_label(out, "penstock_build_info{version=", req->http->cfg.version);
     buf_puts(out, "} 1\n");
-    put_plain(out, "penstock_kafka_up", "gauge", "1: Kafka answers this process.",
-              http__monitor_kafka(req->http->monitor));
+    http__metrics_plain(out, "penstock_kafka_up", "gauge", "1: Kafka answers this process.",
+                        http__monitor_kafka(req->http->monitor));
     bool redis = put_store(req, out);
-    put_plain(out, "penstock_redis_up", "gauge", "1: Redis answers this process.", redis);
+    http__metrics_plain(out, "penstock_redis_up", "gauge", "1: Redis answers this process.", redis);
+    http__hub_put_tally(req->http->hub, out);
     put_answers(out, req->http->metrics);
     req->res.status = 200;
     req->res.type = "text/plain; version=0.0.4; charset=utf-8";

@@ -10,7 +10,6 @@
 #include "penstock/clock.h"
 
 #define QUEUE_MAX_MS  5000 /* who waited so long for a worker is told to come again */
-#define STORE_DOWN_MS 500
 #define STORE_WAIT_MS 2000 /* the longest wait for Redis, whatever store.timeout_ms says */
 
 struct worker {
@@ -47,7 +46,7 @@ static int call(struct worker *worker, struct http_request *req, struct err *err
     req->st = worker->st;
     int verdict = req->step(req, err);
     if (verdict < 0 && err->code == ERR_STORE_UNAVAILABLE)
-        atomic_store(&req->http->store_down_until, now + STORE_DOWN_MS);
+        atomic_store(&req->http->store_down_until, now + HTTP_STORE_DOWN_MS);
     return verdict;
 }
 

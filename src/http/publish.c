@@ -135,6 +135,15 @@ bool http__publisher_probe(struct http_publisher *pub) {
     return there;
 }
 
+int http__publisher_ends(struct http_publisher *pub, const char *topic, struct arena *arena, struct bus_log_end **ret,
+                         size_t *ret_count, struct err *err) {
+    pthread_rwlock_rdlock(&pub->lock);
+    int rc = pub->prod ? bus_kafka_ends(pub->prod, topic, arena, ret, ret_count, err)
+                       : err_set(err, ERR_BUS_UNAVAILABLE, "kafka: the producer is being made afresh");
+    pthread_rwlock_unlock(&pub->lock);
+    return rc;
+}
+
 int http__publisher_durability(struct http_publisher *pub, struct arena *arena, struct bus_durability *ret,
                                struct err *err) {
     const struct http_config *cfg = &pub->http->cfg;
