@@ -80,10 +80,15 @@ static int dispatch(struct cli_context *ctx, int argc, char **argv) {
     return ctx->command->run(ctx, argc - 1, argv + 1);
 }
 
+bool cli__is_terminal(int fd) {
+    const char *term = getenv("TERM");
+    return isatty(fd) == 1 && !(term && strcmp(term, "dumb") == 0);
+}
+
 /* NO_COLOR: https://no-color.org. */
 static bool may_color(void) {
-    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-    return isatty(STDOUT_FILENO) == 1 && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+    const char *no_color = getenv("NO_COLOR");
+    return cli__is_terminal(STDOUT_FILENO) && !(no_color && *no_color);
 }
 
 /* Known before the options are read: they may be wrong, and --json may stand behind what is wrong. */
@@ -95,7 +100,7 @@ static bool wants_json(int argc, char **argv) {
 
 int cli_main(int argc, char **argv) {
     struct cli_context ctx = {
-        .terminal = isatty(STDERR_FILENO) == 1, .color = may_color(), .json = wants_json(argc, argv)};
+        .terminal = cli__is_terminal(STDERR_FILENO), .color = may_color(), .json = wants_json(argc, argv)};
     int code = close_output(&ctx, dispatch(&ctx, argc, argv));
     config_free(ctx.cfg);
     free(ctx.config_path);

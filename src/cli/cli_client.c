@@ -82,7 +82,8 @@ int cli__flush(struct cli_producer *producer, int64_t timeout_ms, struct err *er
         if (producer->unacked == 0) break;
         int64_t waited = clock_mono_ms(&clock_system) - start;
         if (!noted && waited > NOTE_AFTER_MS) {
-            fprintf(stderr, "waiting for Kafka to acknowledge (it may be away; giving up takes up to %d s) ...\n",
+            fprintf(stderr,
+                    "\r\033[Kwaiting for Kafka to acknowledge (it may be away; giving up takes up to %d s) ...\n",
                     (int)(timeout_ms / 1000));
             noted = true;
         }

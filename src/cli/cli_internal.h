@@ -73,6 +73,7 @@ struct cli_context {
 extern const struct cli_command *const cli__commands[]; /* ended by NULL */
 const struct cli_command *cli__command_find(const char *name);
 int cli__unknown_command(struct cli_context *ctx, const char *name); /* CLI_USAGE, printed; knows a near one */
+bool cli__is_terminal(int fd);                                       /* one that understands escape sequences */
 void cli__print_version(const struct cli_context *ctx);
 
 /* --- cli_help.c: what the table says, for people ------------------------------------------------------------------ */

@@ -84,6 +84,25 @@ struct cli_inputs {
 int cli__inputs_build(struct cli_context *ctx, const struct cli_inputs *inputs, const char *model, const char *version,
                       struct arena *arena, struct buf *out, struct err *err) MUSTCHECK;
 
+/* --- cli_progress.c: how far a long piece of work is -------------------------------------------------------------- */
+#define CLI_PROGRESS_SAMPLES 10
+struct cli_progress {
+    const struct cli_context *ctx;
+    const char *verb; /* "ended" */
+    size_t total;
+    int64_t told_ms; /* when something was shown last */
+    bool drawn;      /* a bar stands on the terminal */
+    struct {
+        int64_t at_ms;
+        size_t done;
+    } samples[CLI_PROGRESS_SAMPLES];
+    size_t sample_count;
+};
+void cli__progress_init(struct cli_progress *progress, const struct cli_context *ctx, const char *verb, size_t total);
+/* May be called as often as one likes. begun: of those that are not done, how much is, as a sum of fractions. */
+void cli__progress_show(struct cli_progress *progress, size_t done, double begun, size_t failed);
+void cli__progress_clear(struct cli_progress *progress); /* so that a line can be printed where the bar stood */
+
 /* --- cli_wait.c: waiting for jobs to end -------------------------------------------------------------------------- */
 struct cli_wait {
     const char *const *ids;

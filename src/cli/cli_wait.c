@@ -16,7 +16,6 @@
 #define PAUSE_MIN_MS 5
 #define PAUSE_MAX_MS 500
 #define GIVE_UP_MS   10000
-#define BAR_WIDTH    30
 
 struct waiting {
     struct cli_context *ctx;
@@ -25,23 +24,12 @@ struct waiting {
     const char **pending; /* ids not ended, in order */
     size_t count;
     double progress; /* of the pending ones in the window, summed */
+    struct cli_progress bar;
     struct arena arena;
 };
 
-static void draw(const struct waiting *w) {
-    if (!w->ctx->terminal || w->ctx->quiet || w->wait->count == 0) return;
-    size_t total = w->wait->count, done = total - w->count;
-    double fraction = ((double)done + w->progress) / (double)total;
-    int filled = (int)(fraction * BAR_WIDTH);
-    fprintf(stderr, "\r[%.*s%*s] %zu/%zu ended", filled, "##############################", BAR_WIDTH - filled, "", done,
-            total);
-    if (w->wait->by_state[JOB_STATE_FAILED]) fprintf(stderr, ", %zu failed", w->wait->by_state[JOB_STATE_FAILED]);
-    fputs("\033[K", stderr);
-}
-
-/* Takes the bar away, so that a line can be printed where it stood. */
-static void undraw(const struct waiting *w) {
-    if (w->ctx->terminal && !w->ctx->quiet) fputs("\r\033[K", stderr);
+static void draw(struct waiting *w) {
+    cli__progress_show(&w->bar, w->wait->count - w->count, w->progress, w->wait->by_state[JOB_STATE_FAILED]);
 }
 
 /* Looks at the window once. Returns how many ended, or -1. */
@@ -58,7 +46,7 @@ static int pass(struct waiting *w, struct err *err) {
             break;
         }
         if (job_state_is_terminal(rec.state)) {
-            if (w->wait->print) undraw(w);
+            if (w->wait->print) cli__progress_clear(&w->bar);
             if (w->wait->print && cli__print_ended(w->ctx, w->st, &rec, err) != 0) {
                 rc = -1;
                 break;
@@ -99,14 +87,14 @@ static int wait_all(struct waiting *w, struct err *err) {
         if (w->count == 0) break;
         int64_t left = w->wait->timeout_ms ? start + w->wait->timeout_ms - now : PAUSE_MAX_MS;
         if (left <= 0) {
-            undraw(w);
+            cli__progress_clear(&w->bar);
             return timed_out(w, err);
         }
         pause = ended > 0 ? PAUSE_MIN_MS : pause * 3 / 2 + 1;
         if (pause > PAUSE_MAX_MS) pause = PAUSE_MAX_MS;
         loop_sleep(pause < left ? pause : left);
     }
-    undraw(w);
+    cli__progress_clear(&w->bar);
     return 0;
 }
 
@@ -115,6 +103,7 @@ int cli__wait(struct cli_context *ctx, struct store *st, struct cli_wait *wait, 
     memset(wait->by_state, 0, sizeof wait->by_state);
     w.pending = mem_calloc(wait->count, sizeof *w.pending);
     if (wait->count) memcpy(w.pending, wait->ids, wait->count * sizeof *w.pending);
+    cli__progress_init(&w.bar, ctx, "ended", wait->count);
     arena_init(&w.arena);
     int rc = wait_all(&w, err);
     wait->by_state[JOB_STATE_NONE] = w.count;

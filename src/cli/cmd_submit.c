@@ -86,7 +86,8 @@ struct submit {
     size_t doc_count;
     const char **ids; /* of command i = document i / repeat, its copy i % repeat */
     bool *acked;
-    size_t total;
+    size_t total, acked_count;
+    struct cli_progress bar; /* of acknowledgements */
 };
 
 /* --- documents -----------------------------------------------------------------------------------------------------
@@ -195,18 +196,22 @@ static int check_all(struct submit *sub, struct err *err) {
 static void on_acked(void *self, uint64_t tag, const struct err *err) {
     struct submit *sub = self;
     sub->acked[tag] = err == NULL;
+    sub->acked_count += err == NULL;
+    cli__progress_show(&sub->bar, sub->acked_count, 0, 0);
 }
 
 static int send_all(struct submit *sub, struct err *err) {
     struct cli_producer producer = {0};
     struct buf out = {0};
     int rc = cli__open_producer(sub->ctx, on_acked, sub, &producer, err);
+    cli__progress_init(&sub->bar, sub->ctx, "acknowledged", sub->total);
     for (size_t i = 0; rc == 0 && i < sub->total; i++) {
         rc = build(sub, i, &out, err);
         if (rc == 0)
             rc = cli__command_send(sub->ctx, &producer, (struct wire_slice){out.data, out.len}, sub->ids[i], i, err);
     }
     if (rc == 0) rc = cli__flush(&producer, ACK_TIMEOUT_MS, err);
+    cli__progress_clear(&sub->bar);
     cli__close_producer(&producer);
     buf_done(&out);
     return rc;

@@ -270,8 +270,7 @@ static int run_plain(struct top *top, bool once, struct err *err) {
 }
 
 static int run(struct top *top, bool once, struct err *err) {
-    const char *term = getenv("TERM");
-    bool draws = !once && !top->ctx->json && isatty(STDOUT_FILENO) == 1 && !(term && strcmp(term, "dumb") == 0);
+    bool draws = !once && !top->ctx->json && cli__is_terminal(STDOUT_FILENO);
     if (cli__open_store(top->ctx, &top->st, err) != 0 || look_again(top, err) != 0) return -1;
     if (draws) return run_screen(top, err);
     cli__handle_signals(false);

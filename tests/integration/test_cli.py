@@ -137,6 +137,41 @@ class Cli(unittest.TestCase):
         self.assertEqual([json.loads(line)["to"] for line in only], ["running"])
         self.assertIn("rejected", self.call("events", "--state", "gone", code=2).stderr)
 
+    def test_events_are_filtered_by_model_and_by_type(self):
+        for model in ("echo", "solo"):
+            self.call("submit", "--model", model, "--job-id", f"of-{model}", "--wait")
+            self.call("submit", "--model", model, "--job-id", f"bad-{model}", "--param", "fake_fail=invalid_input", "--wait", code=1)
+            self.house.job_events(f"bad-{model}")
+
+        def seen(*args):
+            """What is printed of these four, by job: the order of partitions is nobody's."""
+            jobs = {}
+            for event in map(json.loads, self.call("events", "--from-beginning", "--json", *args).stdout.splitlines()):
+                jobs.setdefault(event.get("job_id"), []).append(event["to"])
+            return {job: jobs[job] for job in ("of-echo", "bad-echo", "of-solo", "bad-solo") if job in jobs}
+        self.assertEqual(seen("--model", "solo"), {"of-solo": flow.LIFE, "bad-solo": ["queued", "running", "failed"]})
+        self.assertEqual(seen("--model", "solo", "--type", "penstock.job.failed"), {"bad-solo": ["failed"]})
+        self.assertEqual(seen("--type", "failed", "--state", "running"),
+                         {"of-echo": ["running"], "bad-echo": ["running", "failed"], "of-solo": ["running"],
+                          "bad-solo": ["running", "failed"]})
+        self.assertIn("with penstock.job. before it", self.call("events", "--type", "penstock.job.gone", code=2).stderr)
+
+    def test_events_of_a_model_are_heard_of_jobs_that_were_there_before(self):
+        self.call("submit", "--model", "solo", "--job-id", "before-1", "--not-before", "2999-01-01T00:00:00Z")
+        self.house.wait_state("before-1", "queued")
+        self.house.job_events("before-1")
+        follower = pt.Process([pt.penstock_path(), "events", "-c", self.house.config_path, "--json", "--model", "solo"],
+                              self.dir / "of-model.log", env=self.env)
+        deadline = time.monotonic() + 20
+        while "heard" not in follower.log():
+            self.call("submit", "--model", "solo", "--job-id", f"heard-{time.monotonic_ns()}", "--wait")
+            self.assertLess(time.monotonic(), deadline, follower.log())
+        self.call("submit", "--model", "echo", "--job-id", "unheard-1", "--wait")
+        self.call("cancel", "before-1", "--wait")
+        pt.wait_for(lambda: "before-1" in follower.log(), 20, follower.log)
+        self.assertNotIn("unheard", follower.log())
+        self.assertEqual(follower.terminate(), 0)
+
     def test_models_lists_what_the_worker_has(self):
         self.assertRegex(self.call("models").stdout, r"(?m)^echo\s")
         worker = json.loads(self.call("models", "--json").stdout.splitlines()[0])
