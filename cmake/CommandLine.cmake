@@ -6,7 +6,7 @@ if(CMAKE_CROSSCOMPILING)
 endif()
 
 set(penstock_commands dev serve worker submit token get list wait cancel pause resume drain events verify queues workers top models
-  check-model config demo completion help)
+  check-model config bench demo completion help)
 set(man_dir ${CMAKE_BINARY_DIR}/man)
 set(completion_dir ${CMAKE_BINARY_DIR}/completion)
 file(MAKE_DIRECTORY ${man_dir} ${completion_dir})

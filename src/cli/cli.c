@@ -11,9 +11,10 @@
 #include "penstock/nearest.h"
 
 const struct cli_command *const cli__commands[] = {
-    &cmd_dev,    &cmd_serve,       &cmd_worker, &cmd_submit, &cmd_get,    &cmd_list,       &cmd_wait,    &cmd_cancel,
-    &cmd_pause,  &cmd_resume,      &cmd_drain,  &cmd_events, &cmd_verify, &cmd_queues,     &cmd_workers, &cmd_top,
-    &cmd_models, &cmd_check_model, &cmd_token,  &cmd_config, &cmd_demo,   &cmd_completion, &cmd_help,    NULL,
+    &cmd_dev,    &cmd_serve,       &cmd_worker, &cmd_submit, &cmd_get,    &cmd_list,   &cmd_wait,       &cmd_cancel,
+    &cmd_pause,  &cmd_resume,      &cmd_drain,  &cmd_events, &cmd_verify, &cmd_queues, &cmd_workers,    &cmd_top,
+    &cmd_models, &cmd_check_model, &cmd_token,  &cmd_config, &cmd_bench,  &cmd_demo,   &cmd_completion, &cmd_help,
+    NULL,
 };
 #define COMMAND_COUNT (sizeof cli__commands / sizeof cli__commands[0] - 1)
 

@@ -1,5 +1,6 @@
 /* Making a create command out of a document and what the flags lay over it. The document is the person's own JSON and
  * is changed through wire only; what this file decides is which members are laid over it, and that an id is there. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli_jobs.h"
@@ -138,4 +139,27 @@ int cli__read_whole(const char *path, struct buf *out, struct err *err) {
     int rc = ferror(file) ? err_set_errno(err, ERR_USAGE, "%s", path) : 0;
     if (file != stdin) fclose(file);
     return rc;
+}
+
+void cli__documents_add(struct cli_documents *docs, const char *path, size_t number, struct wire_slice json) {
+    docs->list = mem_realloc(docs->list, (docs->count + 1) * sizeof *docs->list);
+    docs->list[docs->count++] = (struct cli_document){path, number, json};
+}
+
+int cli__documents_read(struct cli_documents *docs, const char *path, struct arena *arena, struct err *err) {
+    struct buf text = {0};
+    if (cli__read_whole(path, &text, err) != 0) {
+        buf_done(&text);
+        return -1;
+    }
+    struct wire_slice rest = {arena_strndup(arena, text.data, text.len), text.len}, value;
+    buf_done(&text);
+    size_t number = 0;
+    while (wire_json_value(&rest, &value)) cli__documents_add(docs, path, ++number, value);
+    return number ? 0 : err_set(err, ERR_USAGE, "%s holds no JSON document", path);
+}
+
+void cli__documents_done(struct cli_documents *docs) {
+    free(docs->list);
+    *docs = (struct cli_documents){0};
 }

@@ -139,6 +139,6 @@ char *cli__find_config(const char *flag, bool *ret_is_dev);
 /* --- commands ----------------------------------------------------------------------------------------------------- */
 extern const struct cli_command cmd_dev, cmd_serve, cmd_worker, cmd_submit, cmd_get, cmd_list, cmd_wait, cmd_cancel,
     cmd_pause, cmd_resume, cmd_drain, cmd_events, cmd_verify, cmd_queues, cmd_workers, cmd_top, cmd_models,
-    cmd_check_model, cmd_token, cmd_config, cmd_demo, cmd_completion, cmd_help;
+    cmd_check_model, cmd_token, cmd_config, cmd_bench, cmd_demo, cmd_completion, cmd_help;
 
 #endif

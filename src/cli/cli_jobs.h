@@ -66,6 +66,19 @@ int cli__command_check(struct wire_slice command, struct arena *arena, const cha
 /* job_id: the key; NULL: none. */
 int cli__command_send(struct cli_context *ctx, struct cli_producer *producer, struct wire_slice command,
                       const char *job_id, uint64_t tag, struct err *err) MUSTCHECK;
+/* JSON documents, each with where it came from; texts in the arena. */
+struct cli_documents {
+    struct cli_document {
+        const char *path;
+        size_t number; /* in its file, from 1 */
+        struct wire_slice json;
+    } * list;
+    size_t count;
+};
+void cli__documents_add(struct cli_documents *docs, const char *path, size_t number, struct wire_slice json);
+/* One after the other, as the file has them; none at all is an error. */
+int cli__documents_read(struct cli_documents *docs, const char *path, struct arena *arena, struct err *err) MUSTCHECK;
+void cli__documents_done(struct cli_documents *docs);
 int cli__read_whole(const char *path, struct buf *out, struct err *err) MUSTCHECK; /* "-": standard input */
 
 /* --- cli_inputs.c: files as a job's inputs ------------------------------------------------------------------------ */

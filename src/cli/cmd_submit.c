@@ -68,12 +68,6 @@ static const struct cli_option options[] = {
     {0},
 };
 
-struct document {
-    const char *path;
-    size_t number; /* in its file, from 1 */
-    struct wire_slice json;
-};
-
 struct submit {
     struct cli_context *ctx;
     struct arena arena; /* options, documents, ids */
@@ -82,8 +76,7 @@ struct submit {
     const char *job_id, *model, *version;
     int64_t repeat, wait_timeout_ms;
     bool no_check, wait;
-    struct document *docs;
-    size_t doc_count;
+    struct cli_documents docs;
     const char **ids; /* of command i = document i / repeat, its copy i % repeat */
     bool *acked;
     size_t total, acked_count;
@@ -93,30 +86,11 @@ struct submit {
 /* --- documents -----------------------------------------------------------------------------------------------------
  */
 
-static void add_document(struct submit *sub, const char *path, size_t number, struct wire_slice json) {
-    sub->docs = mem_realloc(sub->docs, (sub->doc_count + 1) * sizeof *sub->docs);
-    sub->docs[sub->doc_count++] = (struct document){path, number, json};
-}
-
-static int add_file(struct submit *sub, const char *path, struct err *err) {
-    struct buf text = {0};
-    if (cli__read_whole(path, &text, err) != 0) {
-        buf_done(&text);
-        return -1;
-    }
-    struct wire_slice rest = {arena_strndup(&sub->arena, text.data, text.len), text.len}, value;
-    buf_done(&text);
-    size_t number = 0;
-    while (wire_json_value(&rest, &value)) add_document(sub, path, ++number, value);
-    if (number == 0) return err_set(err, ERR_USAGE, "%s holds no JSON document", path);
-    return 0;
-}
-
 static int add_documents(struct submit *sub, char *const *paths, size_t count, struct err *err) {
     for (size_t i = 0; i < count; i++)
-        if (add_file(sub, paths[i], err) != 0) return -1;
-    if (count == 0) add_document(sub, "the options", 1, (struct wire_slice){"{}", 2});
-    sub->total = sub->doc_count * (size_t)sub->repeat;
+        if (cli__documents_read(&sub->docs, paths[i], &sub->arena, err) != 0) return -1;
+    if (count == 0) cli__documents_add(&sub->docs, "the options", 1, (struct wire_slice){"{}", 2});
+    sub->total = sub->docs.count * (size_t)sub->repeat;
     sub->ids = mem_calloc(sub->total, sizeof *sub->ids);
     sub->acked = mem_calloc(sub->total, sizeof *sub->acked);
     return 0;
@@ -127,7 +101,7 @@ static int add_documents(struct submit *sub, char *const *paths, size_t count, s
 
 /* The id that command `index` gets from us, or NULL where its document's own is to stay. */
 static int choose_id(struct submit *sub, size_t index, const char **ret, struct err *err) {
-    struct wire_slice own, doc = sub->docs[index / (size_t)sub->repeat].json;
+    struct wire_slice own, doc = sub->docs.list[index / (size_t)sub->repeat].json;
     bool has_own = wire_json_member(doc, "job_id", &own);
     bool many = sub->job_id ? sub->total > 1 : sub->repeat > 1;
     char uuid[UUID_SIZE];
@@ -148,7 +122,7 @@ static int choose_id(struct submit *sub, size_t index, const char **ret, struct 
 }
 
 /* Structured CloudEvents are sent byte for byte, so what would change them cannot be asked for. */
-static int refuse_changes(const struct submit *sub, const struct document *doc, struct err *err) {
+static int refuse_changes(const struct submit *sub, const struct cli_document *doc, struct err *err) {
     const struct cli_overlay *overlay = &sub->overlay;
     if (!sub->job_id && sub->repeat == 1 && !overlay->count && !overlay->params.count && !overlay->labels.count)
         return 0;
@@ -159,7 +133,7 @@ static int refuse_changes(const struct submit *sub, const struct document *doc, 
 
 /* Writes command `index` to `out` and its id, as far as it is ours, to sub->ids, choosing one the first time. */
 static int build(struct submit *sub, size_t index, struct buf *out, struct err *err) {
-    const struct document *doc = &sub->docs[index / (size_t)sub->repeat];
+    const struct cli_document *doc = &sub->docs.list[index / (size_t)sub->repeat];
     buf_reset(out);
     if (cli__command_is_cloudevent(doc->json)) {
         buf_append(out, doc->json.at, doc->json.len);
@@ -179,7 +153,7 @@ static int check_all(struct submit *sub, struct err *err) {
     int rc = 0;
     arena_init(&scratch);
     for (size_t i = 0; rc == 0 && i < sub->total; i += (size_t)sub->repeat) {
-        const struct document *doc = &sub->docs[i / (size_t)sub->repeat];
+        const struct cli_document *doc = &sub->docs.list[i / (size_t)sub->repeat];
         const char *job_id = NULL;
         arena_reset(&scratch);
         rc = build(sub, i, &out, err);
@@ -421,7 +395,7 @@ static int submit_main(struct cli_context *ctx, int argc, char **argv) {
     arena_init(&sub.arena);
     sub.overlay.arena = &sub.arena;
     int code = parse_and_submit(&sub, argc, argv);
-    free(sub.docs);
+    cli__documents_done(&sub.docs);
     free(sub.ids);
     free(sub.acked);
     arena_done(&sub.arena);
