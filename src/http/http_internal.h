@@ -256,6 +256,8 @@ struct http {
 };
 void http__thread(pthread_t *ret, void *(*run)(void *), void *arg); /* with every signal blocked */
 void http__pause_ms(int ms);
+/* By its headers, before a byte of the body is taken. 1: go on; 0: the answer stands; -1 with *err. */
+int http__judge(struct http_request *req, const char *method_name, struct err *err);
 /* The response is complete: the connection's thread sends it. Thread: any but the connection's. */
 void http__answer(struct http_request *req);
 

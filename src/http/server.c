@@ -144,11 +144,13 @@ static int answer_options(struct http_request *req, struct err *err) {
     return 0;
 }
 
-/* 1: go on; 0: the answer stands; -1 with *err. */
-static int judge(struct http_request *req, const char *method_name, struct err *err) {
+int http__judge(struct http_request *req, const char *method_name, struct err *err) {
     struct http *http = req->http;
     unsigned allowed = 0;
     int method = method_of(method_name);
+    req->res.close = true; /* until its body's end, and so the beginning of the next request, is beyond doubt */
+    if (check_framing(req, err) != 0) return -1;
+    req->res.close = false;
     if (http__uri_parse(req->raw_uri, &req->arena, &req->uri, err) != 0) return -1;
     if (method == 0) return answer_options(req, err);
     req->method = (enum http_method)(method < 0 ? 0 : method);
@@ -183,9 +185,7 @@ static enum MHD_Result begin(struct http_request *req, const char *method) {
     const char *length = http__request_header(req, "Content-Length");
     struct err err;
     http__conn_stage(req->conn, HTTP_STAGE_BODY);
-    int verdict = check_framing(req, &err);
-    req->res.close = verdict != 0; /* where its body ends, and the next request begins, is anybody's guess */
-    if (verdict == 0) verdict = judge(req, method, &err);
+    int verdict = http__judge(req, method, &err);
     if (verdict > 0) {
         if (req->route->flags & HTTP_STREAMED) http__conn_allow(req->conn, INT64_MAX); /* but not silence */
         atomic_store(&req->phase, HTTP_RECEIVING);
