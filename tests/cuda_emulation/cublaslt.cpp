@@ -6,9 +6,11 @@
 
 namespace {
 
+enum { EPILOGUE_NONE = 1, EPILOGUE_RELU = 2, EPILOGUE_BIAS = 4 }; /* flags, but for none */
+
 struct Desc {
     int compute_type, trans_a = 0, trans_b = 0;
-    uint32_t epilogue = 1;
+    uint32_t epilogue = EPILOGUE_NONE;
     const void *bias = nullptr;
 };
 struct Layout {
@@ -28,7 +30,6 @@ struct Choice {
     int reserved[4];
 };
 enum { SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
-enum { EPILOGUE_BIAS = 4 };
 const uint64_t ALGO_MARK = 0x656d756c61746564;
 
 void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, float alpha, const float *a, int lda,
@@ -41,13 +42,15 @@ void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, double al
 }
 
 template <typename T>
-void multiply(const Desc &desc, T alpha, const T *a, const Layout &la, const T *b, const Layout &lb, T beta, T *d,
-              const Layout &ld) {
+void multiply(const Desc &desc, T alpha, const T *a, const Layout &la, const T *b, const Layout &lb, T beta, const T *c,
+              T *d, const Layout &ld) {
     int m = (int)ld.rows, n = (int)ld.cols, k = (int)(desc.trans_a ? la.rows : la.cols);
-    for (int32_t number = 0; number < ld.batch; number++, a += la.stride, b += lb.stride, d += ld.stride) {
+    for (int32_t number = 0; number < ld.batch; number++, a += la.stride, b += lb.stride, c += ld.stride, d += ld.stride) {
+        for (int i = 0; c != d && i < m * n; i++) d[i] = c[i];
         gemm(desc.trans_a ? CblasTrans : CblasNoTrans, desc.trans_b ? CblasTrans : CblasNoTrans, m, n, k, alpha, a,
              (int)la.ld, b, (int)lb.ld, beta, d, (int)ld.ld);
-        for (int i = 0; desc.epilogue == EPILOGUE_BIAS && i < m * n; i++) d[i] += ((const T *)desc.bias)[i % m];
+        for (int i = 0; (desc.epilogue & EPILOGUE_BIAS) && i < m * n; i++) d[i] += ((const T *)desc.bias)[i % m];
+        for (int i = 0; (desc.epilogue & EPILOGUE_RELU) && i < m * n; i++) d[i] = d[i] < 0 ? 0 : d[i];
     }
 }
 
@@ -144,19 +147,19 @@ int cublasLtMatmul(void *, const Desc *desc, const void *alpha, const void *a, c
                    const Layout *lb, const void *beta, const void *c, const Layout *, void *d, const Layout *ld,
                    const uint64_t *algo, void *workspace, size_t workspace_bytes, cudaStream_t stream) {
     if (cuda_emulation_fails("cublasLtMatmul")) return NOT_SUPPORTED;
-    if (!fit(*desc, *la, *lb, *ld) || algo[0] != ALGO_MARK || c != d) return INVALID_VALUE;
+    if (!fit(*desc, *la, *lb, *ld) || algo[0] != ALGO_MARK) return INVALID_VALUE;
     if (workspace_bytes < 4096 || !workspace) return INVALID_VALUE;
     Desc how = *desc;
     Layout first = *la, second = *lb, out = *ld;
     if (ld->type == CUDA_R_64F) {
         double by = *(const double *)alpha, plus = *(const double *)beta;
         cuda_emulation_enqueue(stream, [=] {
-            multiply(how, by, (const double *)a, first, (const double *)b, second, plus, (double *)d, out);
+            multiply(how, by, (const double *)a, first, (const double *)b, second, plus, (const double *)c, (double *)d, out);
         });
     } else {
         float by = *(const float *)alpha, plus = *(const float *)beta;
         cuda_emulation_enqueue(stream, [=] {
-            multiply(how, by, (const float *)a, first, (const float *)b, second, plus, (float *)d, out);
+            multiply(how, by, (const float *)a, first, (const float *)b, second, plus, (const float *)c, (float *)d, out);
         });
     }
     return SUCCESS;

@@ -4,7 +4,8 @@
  *     cuda_emulation_fail("cudaMalloc", 2, cudaErrorMemoryAllocation);   // the second call from now
  *     assert(cuda_emulation_calls("cudaMalloc") == before);             // nothing was allocated
  *
- * PENSTOCK_CUDA_EMULATION in the environment makes a process's device "absent", or its driver "missing" or "old". */
+ * PENSTOCK_CUDA_EMULATION in the environment makes a process's device "absent", or its driver "missing" or "old";
+ * PENSTOCK_CUDA_EMULATION_MULTIPROCESSORS gives it that many, for kernels whose form depends on it. */
 #ifndef CUDA_EMULATION_H
 #define CUDA_EMULATION_H
 

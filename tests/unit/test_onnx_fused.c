@@ -1,6 +1,6 @@
 /* The fused graph on the fast kernels against the file's own graph on the reference kernels: generated networks of
  * every pattern and of convolutions of every form. How many steps are left shows that a pattern was taken, or that it
- * was not where somebody else reads what happens inside it. Whole models are run both ways by onnx_case_run, in
+ * was not where somebody else reads what happens inside it. The onnx-cuda executor runs the same networks. Whole models are run both ways by onnx_case_run, in
  * test_onnx_nodes and test_onnx_models. */
 #include <math.h>
 #include <setjmp.h>
@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
+#include "cuda_cases.h"
 #include "onnx_cases.h"
 #include "penstock/onnx_report.h"
+#include "testlib.h"
 
 #define DIMS(...)                                                                                                      \
     (const int64_t[]) { __VA_ARGS__ }
@@ -90,6 +93,62 @@ static void compare(const struct onnx_session *plain, const struct onnx_session 
             fail_msg("%s: %s", what, err.msg);
 }
 
+static const char *write_model(const struct buf *bytes) {
+    static char folder[1024];
+    static const char *root;
+    static int count;
+    char path[1100];
+    if (!root) root = test_temp_dir();
+    snprintf(folder, sizeof folder, "%s/net%d", root, count++);
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    assert_int_equal(mkdir(folder, 0755), 0);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes->data, 1, bytes->len, file), bytes->len);
+    fclose(file);
+    return folder;
+}
+
+static bool never(void *ctx, size_t index) { return false; }
+static void ignore(void *ctx, size_t index, double fraction, const char *message) {}
+
+/* The first run of a shape goes step by step, the second as recorded. */
+static void run_on_device(struct net *net, const char *folder, const struct onnx_session *plain, size_t outputs,
+                          const char *what) {
+    static const struct executor_control control = {NULL, never, ignore};
+    const struct executor_ops *ops = cuda_case_ops();
+    const struct executor_model_source source = {.name = "net", .version = "1", .path = folder};
+    struct executor_job job = {.job_id = "job", .attempt = 1, .inputs = net->inputs, .input_count = net->input_count};
+    struct executor *ex;
+    struct executor_model *model;
+    struct executor_error why;
+    struct err err;
+    assert_int_equal(ops->open(&(struct executor_options){.threads = 1}, &ex, &why), 0);
+    if (ops->load(ex, &source, &model, &why) != 0) fail_msg("%s on the device: %s", what, why.message);
+    for (int turn = 0; turn < 2; turn++) {
+        if (ops->run(model, &job, 1, &control, &why) != 0 || job.outcome != EXECUTOR_COMPLETED)
+            fail_msg("%s on the device: %s", what, job.error.message);
+        for (size_t i = 0; i < outputs; i++)
+            if (onnx_case_compare(&job.outputs[i], onnx_session_output(plain, i), 1e-4, 1e-5, &err) != 0)
+                fail_msg("%s on the device, run %d: %s", what, turn + 1, err.msg);
+    }
+    ops->unload(model);
+    ops->close(ex);
+}
+
+/* An emulated device has one multiprocessor, or as many as are asked for: kernels then share out their work in other
+ * ways. */
+static void agrees_on_device(struct net *net, const struct buf *bytes, const struct onnx_session *plain, size_t outputs,
+                             const char *what) {
+    static const char *const multiprocessors[] = {"1", "4", "100"};
+    if (!cuda_case_ops()) return;
+    const char *folder = write_model(bytes);
+    for (size_t i = 0; i < COUNT(multiprocessors); i++) {
+        setenv("PENSTOCK_CUDA_EMULATION_MULTIPROCESSORS", multiprocessors[i], 1);
+        run_on_device(net, folder, plain, outputs, what);
+    }
+}
+
 /* Both forms, by one and by three threads, give the same; `steps`: how many the fused graph is run in. */
 static void agrees(struct net *net, int opset, size_t steps, const char *what) {
     struct buf bytes = {0};
@@ -106,6 +165,7 @@ static void agrees(struct net *net, int opset, size_t steps, const char *what) {
         compare(plain, fused, outputs, what);
         onnx_session_free(fused);
     }
+    agrees_on_device(net, &bytes, plain, outputs, what);
     onnx_session_free(plain);
     onnx_model_free(model);
     for (size_t i = 0; i < net->input_count; i++) free(net->inputs[i].data);
@@ -136,6 +196,9 @@ static const struct form forms[] = {
     {"a line", 3, {2, 3, 101}, {17, 3, 5}, {2}, {1}, {2, 1}, 1},
     {"a body", 5, {1, 2, 7, 6, 5}, {4, 2, 3, 2, 3}, {1, 2, 1}, {1, 1, 1}, {1, 0, 1, 1, 1, 1}, 1},
     {"a kernel as large as the image", 4, {2, 3, 6, 6}, {11, 3, 6, 6}, {1, 1}, {1, 1}, {0}, 1},
+    {"many channels of few pixels", 4, {1, 70, 4, 5}, {33, 70, 3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1},
+    {"few channels of many", 4, {1, 50, 6, 6}, {5, 50, 3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1},
+    {"large groups", 4, {1, 40, 5, 7}, {80, 20, 3, 3}, {2, 1}, {1, 1}, {1, 1, 1, 1}, 2},
     {"one pixel", 4, {1, 1, 1, 1}, {1, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1},
 };
 

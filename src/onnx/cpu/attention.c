@@ -10,15 +10,8 @@
 
 #define BLOCK_ROWS 64
 
-struct attention {
-    const struct onnx__step *step;
-    int64_t batch, heads, queries, keys, size, value_size, block;
-    int64_t mask_steps[3]; /* of batch, head, query */
-    float scale;
-};
-
 /* The mask's last dimension is the keys; each before is the scores' own or 1. */
-static bool read_mask(const struct tensor *mask, struct attention *at) {
+static bool read_mask(const struct tensor *mask, struct onnx__attention *at) {
     const int64_t dims[4] = {at->batch, at->heads, at->queries, at->keys};
     int64_t step = 1;
     if (mask->datatype != DATATYPE_FP32 || mask->rank < 1 || mask->rank > 4) return false;
@@ -31,9 +24,9 @@ static bool read_mask(const struct tensor *mask, struct attention *at) {
     return true;
 }
 
-static int attention_read(const struct onnx__step *step, struct attention *at, struct err *err) {
+int onnx__attention_read(const struct onnx__step *step, struct onnx__attention *at, struct err *err) {
     const struct tensor *q = step->in[0], *k = step->in[1], *v = step->in[2], *mask = onnx__step_in(step, 3);
-    *at = (struct attention){.step = step, .scale = onnx__step_float(step, "scale", 1)};
+    *at = (struct onnx__attention){.step = step, .scale = onnx__step_float(step, "scale", 1)};
     if (q->rank != 4 || k->rank != 4 || v->rank != 4 || k->datatype != DATATYPE_FP32 || v->datatype != DATATYPE_FP32)
         return onnx__step_refuse(step, err, "Q, K and V must be FP32 of four dimensions");
     at->batch = q->shape[0];
@@ -51,14 +44,14 @@ static int attention_read(const struct onnx__step *step, struct attention *at, s
 }
 
 OP_INFER(attention) {
-    struct attention at;
-    if (attention_read(step, &at, err) != 0) return -1;
+    struct onnx__attention at;
+    if (onnx__attention_read(step, &at, err) != 0) return -1;
     onnx__shape_set(step->out[0], DATATYPE_FP32, 4, (int64_t[]){at.batch, at.queries, at.heads, at.value_size});
     step->scratch_bytes = (size_t)(at.block * at.keys * step->threads) * sizeof(float);
     return 0;
 }
 
-static void mask_scores(const struct attention *at, int64_t batch, int64_t head, int64_t first, int64_t rows,
+static void mask_scores(const struct onnx__attention *at, int64_t batch, int64_t head, int64_t first, int64_t rows,
                         float *scores) {
     const struct tensor *mask = onnx__step_in(at->step, 3);
     for (int64_t i = 0; i < rows; i++, scores += at->keys) {
@@ -69,7 +62,7 @@ static void mask_scores(const struct attention *at, int64_t batch, int64_t head,
 }
 
 static void run_head(void *ctx, int64_t task, int worker) {
-    const struct attention *at = ctx;
+    const struct onnx__attention *at = ctx;
     int64_t batch = task / at->heads, head = task % at->heads;
     int row = (int)(at->heads * at->size), value_row = (int)(at->heads * at->value_size);
     const float *q = onnx__floats(at->step, 0) + batch * at->queries * row + head * at->size;
@@ -100,8 +93,8 @@ static void run_head(void *ctx, int64_t task, int worker) {
 }
 
 OP_RUN(attention) {
-    struct attention at;
-    if (attention_read(step, &at, err) != 0) return -1;
+    struct onnx__attention at;
+    if (onnx__attention_read(step, &at, err) != 0) return -1;
     onnx__team_run(step->team, at.batch * at.heads, run_head, &at);
     return 0;
 }

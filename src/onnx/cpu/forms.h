@@ -86,6 +86,17 @@ int64_t onnx__resize_taps(const struct onnx__step *step, int dim);
 /* taps: as many for each element of the output along `dim`. */
 void onnx__resize_fill(const struct onnx__step *step, int dim, struct onnx__tap *taps);
 
+/* --- attention.c --------------------------------------------------------------------------------------------------- */
+
+struct onnx__attention {
+    const struct onnx__step *step;
+    int64_t batch, heads, queries, keys, size, value_size; /* sizes of a head's query or key, and of its value */
+    int64_t block;                                         /* rows of the CPU's task at a time */
+    int64_t mask_steps[3];                                 /* of batch, head, query; that of a key is 1 */
+    float scale;
+};
+int onnx__attention_read(const struct onnx__step *step, struct onnx__attention *ret, struct err *err) MUSTCHECK;
+
 /* --- order.c, norm.c: the input seen as [outer, length, inner] --------------------------------------------------- */
 
 struct onnx__lanes { /* a lane is what lies along the axis */

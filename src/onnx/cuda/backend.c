@@ -10,12 +10,12 @@ static void cuda_close(void *ctx) {
         if (state->inputs_there[i]) (void)cudaEventDestroy(state->inputs_there[i]);
     if (state->before) (void)cudaEventDestroy(state->before);
     if (state->after) (void)cudaEventDestroy(state->after);
-    (void)cudaFree(state->weights);
+    for (int i = 0; i < 2; i++) (void)cudaFree(state->weights[i]);
     (void)cudaFree(state->memory);
     if (state->mirror) (void)cudaFreeHost(state->mirror);
     cuda__device_close(&state->device);
     free(state->inputs_there);
-    free(state->weight_at);
+    free(state->weight_of);
     free(state);
 }
 
@@ -25,7 +25,7 @@ static int open_state(struct cuda__state *state, const struct onnx_session_optio
         CUDA__TRY(cudaEventCreateWithFlags(&state->inputs_there[i], cudaEventDisableTiming), err);
     CUDA__TRY(cudaEventCreate(&state->before), err);
     CUDA__TRY(cudaEventCreate(&state->after), err);
-    return cuda__place_weights(state, err);
+    return cuda__place_weights(state, !options->plain, err);
 }
 
 static int cuda_open(const struct onnx_model *model, const struct onnx_session_options *options, void **ret_state,
@@ -33,6 +33,7 @@ static int cuda_open(const struct onnx_model *model, const struct onnx_session_o
     struct cuda__state *state = mem_calloc(1, sizeof *state);
     state->model = model;
     state->generation = 1;
+    state->weight_of = mem_calloc(model->fused_value_count + 1, sizeof *state->weight_of);
     state->inputs_there = mem_calloc(model->input_count + 1, sizeof(cudaEvent_t));
     if (open_state(state, options, err) != 0) {
         cuda_close(state);
@@ -67,10 +68,11 @@ static size_t cuda_memory(const void *ctx) {
     return state->weight_bytes + state->memory_bytes + state->device.workspace_bytes;
 }
 
-static bool cuda_on_device(const struct onnx__step *step) { return !step->node->op->run || cuda__op_find(step); }
+static bool cuda_on_device(const struct onnx__step *step) { return !cuda__host_run(step) || cuda__op_find(step); }
 
 const struct onnx_backend *onnx_backend_cuda(void) {
     static const struct onnx_backend backend = {.name = "cuda",
+                                                .fused = true,
                                                 .probe = cuda__device_probe,
                                                 .open = cuda_open,
                                                 .close = cuda_close,

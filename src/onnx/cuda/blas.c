@@ -26,7 +26,9 @@ _Static_assert(LT_DESC_TRANSA == (int)CUBLASLT_MATMUL_DESC_TRANSA &&
                    LT_DESC_TRANSB == (int)CUBLASLT_MATMUL_DESC_TRANSB &&
                    LT_DESC_EPILOGUE == (int)CUBLASLT_MATMUL_DESC_EPILOGUE &&
                    LT_DESC_BIAS_POINTER == (int)CUBLASLT_MATMUL_DESC_BIAS_POINTER && LT_OP_N == (int)CUBLAS_OP_N &&
-                   LT_OP_T == (int)CUBLAS_OP_T && LT_EPILOGUE_BIAS == (int)CUBLASLT_EPILOGUE_BIAS,
+                   LT_OP_T == (int)CUBLAS_OP_T && LT_EPILOGUE_NONE == (int)CUBLASLT_EPILOGUE_DEFAULT &&
+                   LT_EPILOGUE_RELU == (int)CUBLASLT_EPILOGUE_RELU && LT_EPILOGUE_BIAS == (int)CUBLASLT_EPILOGUE_BIAS &&
+                   LT_EPILOGUE_RELU_BIAS == (int)CUBLASLT_EPILOGUE_RELU_BIAS,
                "cublaslt.h: descriptors");
 _Static_assert(LT_LAYOUT_BATCH_COUNT == (int)CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT &&
                    LT_LAYOUT_STRIDED_BATCH_OFFSET == (int)CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET &&
@@ -73,6 +75,7 @@ struct cuda__matmul {
         float single;
         double real;
     } alpha, beta;
+    const void *added;
 };
 
 /* --- the library ------------------------------------------------------------------------------------------------- */
@@ -136,13 +139,14 @@ static bool make_layout(struct cuda__matmul *mm, int index, cudaDataType_t type,
 static bool make_desc(struct cuda__matmul *mm, const struct cuda__product *p, int compute, cudaDataType_t type) {
     struct cuda__blas *blas = mm->blas;
     int32_t first = p->trans_b ? LT_OP_T : LT_OP_N, second = p->trans_a ? LT_OP_T : LT_OP_N;
-    uint32_t epilogue = LT_EPILOGUE_BIAS;
+    uint32_t epilogue = p->bias ? (p->relu ? LT_EPILOGUE_RELU_BIAS : LT_EPILOGUE_BIAS)
+                                : (p->relu ? LT_EPILOGUE_RELU : LT_EPILOGUE_NONE);
     if (blas->desc_create(&mm->desc, compute, type) != LT_SUCCESS ||
         blas->desc_set(mm->desc, LT_DESC_TRANSA, &first, sizeof first) != LT_SUCCESS ||
         blas->desc_set(mm->desc, LT_DESC_TRANSB, &second, sizeof second) != LT_SUCCESS)
         return false;
-    return !p->bias || (blas->desc_set(mm->desc, LT_DESC_EPILOGUE, &epilogue, sizeof epilogue) == LT_SUCCESS &&
-                        blas->desc_set(mm->desc, LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) == LT_SUCCESS);
+    return blas->desc_set(mm->desc, LT_DESC_EPILOGUE, &epilogue, sizeof epilogue) == LT_SUCCESS &&
+           (!p->bias || blas->desc_set(mm->desc, LT_DESC_BIAS_POINTER, &p->bias, sizeof p->bias) == LT_SUCCESS);
 }
 
 static bool choose(struct cuda__matmul *mm, size_t *ret_workspace) {
@@ -171,6 +175,7 @@ struct cuda__matmul *cuda__blas_plan(struct cuda__blas *blas, const struct cuda_
     if (p->batch > INT32_MAX) return NULL;
     struct cuda__matmul *mm = mem_calloc(1, sizeof *mm);
     mm->blas = blas;
+    mm->added = p->added;
     if (p->datatype == DATATYPE_FP64) {
         mm->alpha.real = (double)p->alpha;
         mm->beta.real = (double)p->beta;
@@ -190,9 +195,9 @@ struct cuda__matmul *cuda__blas_plan(struct cuda__blas *blas, const struct cuda_
 int cuda__blas_run(const struct cuda__matmul *mm, const void *a, const void *b, void *c,
                    const struct cuda__device *device, struct err *err) {
     size_t room = device->workspace_bytes < CUDA__BLAS_WORKSPACE ? device->workspace_bytes : CUDA__BLAS_WORKSPACE;
-    int status =
-        mm->blas->multiply(mm->blas->handle, mm->desc, &mm->alpha, b, mm->layouts[0], a, mm->layouts[1], &mm->beta, c,
-                           mm->layouts[2], c, mm->layouts[2], &mm->algo, device->workspace, room, device->stream);
+    int status = mm->blas->multiply(mm->blas->handle, mm->desc, &mm->alpha, b, mm->layouts[0], a, mm->layouts[1],
+                                    &mm->beta, mm->added ? mm->added : c, mm->layouts[2], c, mm->layouts[2], &mm->algo,
+                                    device->workspace, room, device->stream);
     if (status == LT_SUCCESS) return 0;
     cudaError_t code = cudaPeekAtLastError();
     if (code != cudaSuccess) return cuda__fail(code, "cublasLtMatmul", err);

@@ -58,13 +58,16 @@ int cuda__device_alloc(void **ret, size_t size_bytes, const char *what, struct e
 
 /* --- blas.c ------------------------------------------------------------------------------------------------------ */
 
-/* Row-major c[m,n] = alpha * a[m,k] * b[k,n] + beta * c (+ bias[n]), for `batch` of them at strides in elements. */
+/* Row-major c[m,n] = alpha * a[m,k] * b[k,n] + beta * added (+ bias[n]), negative ones cut off with relu, for `batch` of
+ * them at strides in elements. */
 struct cuda__product {
     enum datatype datatype; /* FP32 or FP64 */
     bool trans_a, trans_b;
     int64_t m, n, k, batch, stride_a, stride_b, stride_c;
     float alpha, beta;
-    const void *bias; /* on the device; NULL: none */
+    const void *bias;  /* on the device; NULL: none */
+    const void *added; /* laid out as c; NULL: c itself */
+    bool relu;
 };
 struct cuda__blas;
 struct cuda__matmul; /* a product with the algorithm chosen for it */
@@ -115,6 +118,10 @@ int cuda__product_launch(const struct cuda__call *call, const struct cuda__produ
                          const struct cuda__matmul *mm, const void *a, const void *b, void *c, struct err *err);
 
 const struct cuda__op *cuda__op_find(const struct onnx__step *step); /* ops.c; NULL: it runs on the CPU */
+/* How it would run there; NULL: it is a view that has nothing to do. */
+static inline onnx__run_fn *cuda__host_run(const struct onnx__step *step) {
+    return step->node->fast ? step->node->fast->run : step->node->op->run;
+}
 
 /* --- place.c: where the values of a plan are --------------------------------------------------------------------- */
 
@@ -148,8 +155,10 @@ struct cuda__plan {
 struct cuda__state {
     const struct onnx_model *model;
     struct cuda__device device;
-    char *weights;     /* on the device, uploaded once */
-    size_t *weight_at; /* by value number; PLAN_NO_OFFSET: none */
+    char
+        *weights[2]; /* on the device, uploaded once: what the plain graph reads, and the fused one, beyond the other */
+    bool uploaded[2];
+    void **weight_of; /* by value number; NULL: none */
     size_t weight_bytes;
     char *memory; /* on the device: activations */
     size_t memory_bytes;
@@ -160,7 +169,8 @@ struct cuda__state {
     cudaEvent_t before, after; /* of a step that is measured; of a segment */
 };
 
-int cuda__place_weights(struct cuda__state *state, struct err *err);
+/* Uploads what the plain or the fused graph reads, if that is not there yet. */
+int cuda__place_weights(struct cuda__state *state, bool fused, struct err *err);
 /* Lays the plan over the memory, which it makes larger where it must. */
 int cuda__place_plan(struct cuda__state *state, struct onnx__plan *plan, struct err *err);
 void cuda__place_forget(struct onnx__plan *plan);

@@ -5,8 +5,11 @@
  * matrix on the right is better still: the rows of the stack are the rows of one product. Other stacks go to our kernel,
  * which looks up where each matrix lies. Gemm's C is a bias in the library's epilogue if it is one row; otherwise it is
  * stretched over the output first, and the product is added to it.
+ *
+ * What follows the product in the same step goes into the library's epilogue as far as that has it: a bias, a tensor of
+ * the output's own shape (the C that is added), Relu. What is left over, GELU for instance, is one more pass.
  */
-#include "broadcast.cuh"
+#include "tail.cuh"
 
 /* What both operators come down to. */
 struct product {
@@ -33,6 +36,7 @@ static struct product read_matmul(const struct cuda__call *call) {
     p.stacks[0] = a, p.stacks[1] = b, p.stacks[2] = *step->out[0];
     p.stacks[0].rank -= 2, p.stacks[1].rank -= 2;
     p.stacks[2].rank -= (step->in[0]->rank > 1) + (step->in[1]->rank > 1);
+    if (onnx__step_in(step, TAIL_BIAS)) p.c = step->in[TAIL_BIAS], p.c_at = call->in[TAIL_BIAS], p.one.beta = 1;
     if (onnx__count(&p.stacks[1]) == 1) { /* one matrix for all */
         p.one.m *= onnx__count(&p.stacks[0]);
         for (struct tensor &stack : p.stacks) stack.rank = 0;
@@ -142,7 +146,25 @@ static bool regular(const struct tensor *stack, int64_t matrices, int64_t size, 
 }
 
 static bool is_row(const struct product &p) {
-    return p.c && p.one.beta == 1 && onnx__count(p.c) == p.one.n && p.c->rank > 0 && p.c->shape[p.c->rank - 1] == p.one.n;
+    return p.c && p.one.beta == 1 && onnx__count(p.c) == p.one.n && p.c->rank > 0 &&
+           p.c->shape[p.c->rank - 1] == p.one.n;
+}
+
+/* What follows, without what the library can do in its epilogue, which is written into *one: pointers alone, so that it
+ * is the same whenever it is asked for. `one` has its bias already, and its beta is what is still free. */
+static cuda__ending split_ending(const struct cuda__call *call, struct cuda__product *one) {
+    cuda__ending ending = cuda__ending_of(call);
+    const struct tensor *rest = call->step->node->tail ? onnx__step_in(call->step, TAIL_REST) : NULL;
+    ending.bias = NULL; /* is C */
+    if (rest && one->beta == 0 && onnx__count(rest) == onnx__count(call->step->out[0])) {
+        one->added = ending.rest, one->beta = 1;
+        ending.rest = NULL;
+    }
+    if (!ending.rest && ending.function == FUNCTION_RELU) {
+        one->relu = true;
+        ending.function = FUNCTION_NONE;
+    }
+    return ending;
 }
 
 extern "C" int cuda__matmul_prepare(struct cuda__call *call, struct err *err) {
@@ -157,13 +179,12 @@ extern "C" int cuda__matmul_prepare(struct cuda__call *call, struct err *err) {
     one.batch = p.matrices;
     one.stride_c = one.m * one.n;
     if (is_row(p)) one.bias = p.c_at, one.beta = 0;
+    (void)split_ending(call, &one);
     call->made = cuda__blas_plan(call->device->blas, &one, call->device->precision, &call->workspace_bytes);
     return 0;
 }
 
-extern "C" void cuda__matmul_forget(struct cuda__call *call) {
-    cuda__blas_forget((struct cuda__matmul *)call->made);
-}
+extern "C" void cuda__matmul_forget(struct cuda__call *call) { cuda__blas_forget((struct cuda__matmul *)call->made); }
 
 template <typename T> __global__ void stretch_kernel(int64_t n, int64_t cols, const T *c, walk wc, T *out) {
     CUDA__EACH(i, n) out[i] = c[i / cols * wc.row + i % cols * wc.col];
@@ -172,25 +193,38 @@ template <typename T> __global__ void stretch_kernel(int64_t n, int64_t cols, co
 template <typename T>
 static int launch_stretch(const struct cuda__call *call, struct err *err, const struct product &p) {
     int64_t n = p.one.m * p.one.n;
-    return cuda__launch(call, err, stretch_kernel<T>, cuda__blocks(call, n), CUDA__BLOCK, n, p.one.n,
-                        (const T *)p.c_at, walk_stretched(p.c), (T *)call->out[0]);
+    return cuda__launch(call, err, stretch_kernel<T>, cuda__blocks(call, n), CUDA__BLOCK, n, p.one.n, (const T *)p.c_at,
+                        walk_stretched(p.c), (T *)call->out[0]);
 }
 
-extern "C" int cuda__matmul_launch(const struct cuda__call *call, struct err *err) {
-    struct product p = read_product(call);
-    if (call->made) {
-        int rc = 0;
-        if (p.c && !is_row(p))
-            rc = p.one.datatype == DATATYPE_FP64 ? launch_stretch<double>(call, err, p)
+static int launch_blas(const struct cuda__call *call, struct err *err, const struct product &p) {
+    if (p.c && !is_row(p)) {
+        int rc = p.one.datatype == DATATYPE_FP64 ? launch_stretch<double>(call, err, p)
                                                  : launch_stretch<float>(call, err, p);
         if (rc != 0) return rc;
-        return cuda__blas_run((const struct cuda__matmul *)call->made, call->in[0], call->in[1], call->out[0],
-                              call->device, err);
     }
+    return cuda__blas_run((const struct cuda__matmul *)call->made, call->in[0], call->in[1], call->out[0], call->device,
+                          err);
+}
+
+static int launch_product(const struct cuda__call *call, struct err *err, const struct product &p) {
+    if (call->made) return launch_blas(call, err, p);
     if (p.one.datatype == DATATYPE_FP32) return launch_own<float, float>(call, err, p);
     if (p.one.datatype == DATATYPE_FP64) return launch_own<double, double>(call, err, p);
     return datatype_size(p.one.datatype) == sizeof(uint32_t) ? launch_own<uint32_t, int32_t>(call, err, p)
                                                              : launch_own<uint64_t, int64_t>(call, err, p);
+}
+
+extern "C" int cuda__matmul_launch(const struct cuda__call *call, struct err *err) {
+    struct product p = read_product(call);
+    struct cuda__product one = p.one;
+    if (is_row(p)) one.beta = 0;
+    cuda__ending ending = cuda__ending_of(call);
+    ending.bias = NULL; /* is C */
+    if (call->made) ending = split_ending(call, &one);
+    if (launch_product(call, err, p) != 0) return -1;
+    if (cuda__ending_is_none(ending)) return 0;
+    return cuda__launch_end(call, err, 1, call->out[0], ending, 1, 1);
 }
 
 /* Blocks are counted in 16 bits in two of the grid's directions. */

@@ -21,6 +21,7 @@
     PLAIN("Asinh",            TYPES_REAL,  asinh)                                                                      \
     PLAIN("Atan",             TYPES_REAL,  atan)                                                                       \
     PLAIN("Atanh",            TYPES_REAL,  atanh)                                                                      \
+    CHOOSY("Attention",       TYPES_FLOAT, attention, attention)                                                       \
     CHOOSY("AveragePool",     TYPES_FLOAT, average_pool, pool)                                                         \
     PLAIN("BatchNormalization",TYPES_FLOAT, batch_norm)                                                                \
     PLAIN("Cast",             TYPES_ANY,   cast)                                                                       \

@@ -19,33 +19,51 @@ static size_t align_up(size_t size) { return (size + ALIGN - 1) & ~(ALIGN - 1); 
 
 /* --- weights ----------------------------------------------------------------------------------------------------- */
 
-/* Which constants does a node read that is still there? Folding has left others behind. */
-static void place_read_constants(struct cuda__state *state) {
+/* Where in a new block the constants go that a graph's nodes read and that are not there yet; folding has left others
+ * behind. Returns the block's size. */
+static size_t choose_places(const struct cuda__state *state, bool fused, size_t *at) {
     const struct onnx_model *model = state->model;
-    for (size_t n = 0; n < model->node_count; n++)
-        for (size_t i = 0; i < model->nodes[n].input_count; i++) {
-            int number = model->nodes[n].inputs[i];
-            if (number < 0 || !model->values[number].constant || state->weight_at[number] != PLAN_NO_OFFSET) continue;
-            state->weight_at[number] = state->weight_bytes;
-            state->weight_bytes += align_up(model->values[number].tensor.size_bytes);
+    const struct onnx__node *nodes = fused ? model->fused_nodes : model->nodes;
+    size_t count = fused ? model->fused_count : model->node_count, size = 0;
+    for (size_t i = 0; i < model->fused_value_count; i++) at[i] = PLAN_NO_OFFSET;
+    for (size_t n = 0; n < count; n++)
+        for (size_t i = 0; i < nodes[n].input_count; i++) {
+            int number = nodes[n].inputs[i];
+            if (number < 0 || !model->values[number].constant || state->weight_of[number] ||
+                at[number] != PLAN_NO_OFFSET || model->values[number].tensor.size_bytes == 0)
+                continue;
+            at[number] = size;
+            size += align_up(model->values[number].tensor.size_bytes);
         }
+    return size;
 }
 
-int cuda__place_weights(struct cuda__state *state, struct err *err) {
+static int upload(struct cuda__state *state, char *block, const size_t *at, struct err *err) {
     const struct onnx_model *model = state->model;
-    state->weight_at = mem_alloc((model->value_count + 1) * sizeof *state->weight_at);
-    for (size_t i = 0; i < model->value_count; i++) state->weight_at[i] = PLAN_NO_OFFSET;
-    place_read_constants(state);
-    if (cuda__device_alloc((void **)&state->weights, state->weight_bytes, "weights", err) != 0) return -1;
-    for (size_t i = 0; i < model->value_count; i++) {
+    for (size_t i = 0; i < model->fused_value_count; i++) {
         const struct tensor *weight = &model->values[i].tensor;
-        if (state->weight_at[i] == PLAN_NO_OFFSET || weight->size_bytes == 0) continue;
-        CUDA__TRY(cudaMemcpyAsync(state->weights + state->weight_at[i], weight->data, weight->size_bytes,
-                                  cudaMemcpyHostToDevice, state->device.stream),
-                  err);
+        if (at[i] != PLAN_NO_OFFSET)
+            CUDA__TRY(cudaMemcpyAsync(block + at[i], weight->data, weight->size_bytes, cudaMemcpyHostToDevice,
+                                      state->device.stream),
+                      err);
     }
     CUDA__TRY(cudaStreamSynchronize(state->device.stream), err);
+    for (size_t i = 0; i < model->fused_value_count; i++)
+        if (at[i] != PLAN_NO_OFFSET) state->weight_of[i] = block + at[i];
     return 0;
+}
+
+int cuda__place_weights(struct cuda__state *state, bool fused, struct err *err) {
+    if (state->uploaded[fused]) return 0;
+    size_t *at = mem_alloc((state->model->fused_value_count + 1) * sizeof *at);
+    size_t size = choose_places(state, fused, at);
+    (void)cudaFree(state->weights[fused]); /* of an attempt that failed */
+    int rc = cuda__device_alloc((void **)&state->weights[fused], size, "weights", err);
+    if (rc == 0) rc = upload(state, state->weights[fused], at, err);
+    if (rc == 0) state->weight_bytes += size;
+    state->uploaded[fused] = rc == 0;
+    free(at);
+    return rc;
 }
 
 /* --- who runs where ---------------------------------------------------------------------------------------------- */
@@ -54,7 +72,7 @@ static void choose_where(struct cuda__plan *own, const struct onnx__plan *plan) 
     for (size_t s = 0; s < plan->step_count; s++) {
         const struct onnx__step *step = &plan->steps[s];
         own->ops[s] = cuda__op_find(step);
-        if (!step->node->op->run)
+        if (!cuda__host_run(step))
             own->where[s] = CUDA__NOWHERE;
         else
             own->where[s] = own->ops[s] ? CUDA__ON_DEVICE : CUDA__ON_HOST;
@@ -74,7 +92,7 @@ static void mirror_value(struct cuda__plan *own, const struct onnx__plan *plan, 
 static void mirror_all(const struct cuda__state *state, struct cuda__plan *own, const struct onnx__plan *plan) {
     const struct onnx_model *model = state->model;
     size_t scratch = 0;
-    for (size_t i = 0; i < model->value_count; i++) own->mirror_at[i] = PLAN_NO_OFFSET;
+    for (size_t i = 0; i < plan->value_count; i++) own->mirror_at[i] = PLAN_NO_OFFSET;
     for (size_t i = 0; i < model->input_count; i++) mirror_value(own, plan, model->input_values[i]);
     for (size_t i = 0; i < model->output_count; i++) mirror_value(own, plan, model->output_values[i]);
     for (size_t s = 0; s < plan->step_count; s++) {
@@ -86,8 +104,18 @@ static void mirror_all(const struct cuda__state *state, struct cuda__plan *own, 
     }
     own->scratch_at = own->mirror_bytes;
     own->mirror_bytes += align_up(scratch);
-    for (size_t i = 0; i < model->value_count; i++)
+    for (size_t i = 0; i < plan->value_count; i++)
         if (plan->offsets[i] != PLAN_NO_OFFSET) own->mirror_at[i] = own->mirror_at[plan->roots[i]];
+}
+
+/* Fast forms on the CPU may read weights that have been packed for them, and ask for no room to do without. */
+static void pack_host_weights(const struct cuda__state *state, const struct cuda__plan *own, struct onnx__plan *plan) {
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const struct onnx__fast *fast = plan->steps[s].node->fast;
+        size_t ignored;
+        if (own->where[s] == CUDA__ON_HOST && fast && fast->pack)
+            plan->steps[s].packed = fast->pack(state->model, plan->steps[s].node, &ignored);
+    }
 }
 
 /* --- a plan's own part ------------------------------------------------------------------------------------------- */
@@ -103,7 +131,7 @@ static void make_calls(struct cuda__plan *own, struct onnx__plan *plan) {
 }
 
 static struct cuda__plan *make_own(const struct cuda__state *state, struct onnx__plan *plan) {
-    size_t values = state->model->value_count, steps = plan->step_count;
+    size_t values = plan->value_count, steps = plan->step_count;
     struct cuda__plan *own = arena_alloc(&plan->arena, sizeof *own);
     own->where = arena_alloc(&plan->arena, steps * sizeof *own->where);
     own->ops = arena_alloc(&plan->arena, steps * sizeof *own->ops);
@@ -114,13 +142,14 @@ static struct cuda__plan *make_own(const struct cuda__state *state, struct onnx_
     own->mirror_at = arena_alloc(&plan->arena, values * sizeof *own->mirror_at);
     choose_where(own, plan);
     mirror_all(state, own, plan);
+    pack_host_weights(state, own, plan);
     make_calls(own, plan);
     return own;
 }
 
 static bool is_plans_own_constant(const struct cuda__state *state, const struct onnx__plan *plan, int number) {
     return number >= 0 && plan->offsets[number] == PLAN_NO_OFFSET && plan->values[number].data &&
-           state->weight_at[number] == PLAN_NO_OFFSET;
+           !state->weight_of[number];
 }
 
 /* What was folded for these shapes, and kernels read. Run twice: for the size, and to copy. */
@@ -201,12 +230,12 @@ static int ensure_workspace(struct cuda__state *state, size_t size_bytes, struct
 /* --- binding ----------------------------------------------------------------------------------------------------- */
 
 static void bind_values(const struct cuda__state *state, struct cuda__plan *own, struct onnx__plan *plan) {
-    for (size_t i = 0; i < state->model->value_count; i++) {
+    for (size_t i = 0; i < plan->value_count; i++) {
         if (plan->offsets[i] != PLAN_NO_OFFSET) {
             own->device[i] = state->memory + plan->offsets[i];
             plan->values[i].data = own->mirror_at[i] == PLAN_NO_OFFSET ? NULL : state->mirror + own->mirror_at[i];
-        } else if (state->weight_at[i] != PLAN_NO_OFFSET) {
-            own->device[i] = state->weights + state->weight_at[i];
+        } else if (state->weight_of[i]) {
+            own->device[i] = state->weight_of[i];
         }
     }
     for (size_t s = 0; s < plan->step_count; s++) plan->steps[s].scratch = state->mirror + own->scratch_at;
@@ -248,7 +277,8 @@ static int bind_calls(struct cuda__state *state, struct cuda__plan *own, const s
 int cuda__place_plan(struct cuda__state *state, struct onnx__plan *plan, struct err *err) {
     if (!plan->backend) plan->backend = make_own(state, plan);
     struct cuda__plan *own = plan->backend;
-    if (ensure_memory(state, plan->memory_bytes, err) != 0 || ensure_mirror(state, own->mirror_bytes, err) != 0)
+    if (cuda__place_weights(state, plan->fused, err) != 0 || ensure_memory(state, plan->memory_bytes, err) != 0 ||
+        ensure_mirror(state, own->mirror_bytes, err) != 0)
         return -1;
     if (own->generation == state->generation) return 0;
     own->generation = 0;
@@ -264,6 +294,7 @@ void cuda__place_forget(struct onnx__plan *plan) {
     if (!own) return;
     cuda__run_forget(own);
     forget_calls(own, plan);
+    for (size_t s = 0; s < plan->step_count; s++) free((void *)plan->steps[s].packed);
     (void)cudaFree(own->constants);
     plan->backend = NULL;
 }
