@@ -196,6 +196,8 @@ inline cuda__rows cuda__rows_of(const struct cuda__call *call, int64_t rows, int
     int64_t blocks = (rows + block.y - 1) / block.y;
     return {dim3((unsigned)(blocks < most ? blocks : most)), block};
 }
+/* What a kernel of rows begins with: the largest of those blocks must find the registers that it needs. */
+#define CUDA__ROW_KERNEL __global__ void __launch_bounds__(4 * CUDA__BLOCK)
 /* The threads of a row see it together, so they may wait for each other as those of a block do. */
 #define CUDA__EACH_ROW(row, rows)                                                                                      \
     for (int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; row < (rows);                                   \

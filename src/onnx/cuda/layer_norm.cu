@@ -28,8 +28,8 @@ struct by_channel {
 };
 
 template <int N, typename F>
-__global__ void normalise_kernel(int64_t stretches, int64_t length, float epsilon, const float *x, float *y,
-                                 float *means, float *inverses, F factors) {
+CUDA__ROW_KERNEL normalise_kernel(int64_t stretches, int64_t length, float epsilon, const float *x, float *y,
+                                  float *means, float *inverses, F factors) {
     int64_t packs = length / N;
     CUDA__EACH_ROW(stretch, stretches) {
         const pack<N> *from = (const pack<N> *)(x + stretch * length);

@@ -67,7 +67,7 @@ template <typename T> __device__ static int64_t find_together(const search &s, c
                   : cuda__block_join(best ? own : (int64_t)INT64_MAX, (int64_t)INT64_MAX, cuda__smaller());
 }
 
-template <typename T> __global__ void arg_kernel(int64_t count, search s, const T *x, int64_t *out) {
+template <typename T> CUDA__ROW_KERNEL arg_kernel(int64_t count, search s, const T *x, int64_t *out) {
     CUDA__EACH_ROW(lane, count) {
         int64_t found = find_together(s, x + lane_start(s.lanes, lane));
         if (threadIdx.x == 0) out[lane] = found;
@@ -79,7 +79,7 @@ template <typename T> __global__ void arg_side_by_side_kernel(int64_t count, sea
         out[lane] = find_own(s, x + lane_start(s.lanes, lane), 0, 1, &key);
     }
 }
-static __global__ void hardmax_kernel(int64_t count, search s, const float *x, float *y) {
+static CUDA__ROW_KERNEL hardmax_kernel(int64_t count, search s, const float *x, float *y) {
     CUDA__EACH_ROW(lane, count) {
         int64_t start = lane_start(s.lanes, lane), found = find_together(s, x + start);
         for (int64_t i = threadIdx.x; i < s.lanes.length; i += blockDim.x) y[start + i * s.lanes.inner] = i == found;
@@ -293,7 +293,7 @@ template <typename W> __device__ static W sum_up(W value, W *ret_before, W *ret_
     return value;
 }
 
-template <typename T, typename W> __global__ void sum_kernel(int64_t count, running r, const T *x, T *y) {
+template <typename T, typename W> CUDA__ROW_KERNEL sum_kernel(int64_t count, running r, const T *x, T *y) {
     CUDA__EACH_ROW(lane, count) {
         int64_t start = lane_start(r.lanes, lane);
         W carried = 0;

@@ -3,8 +3,9 @@
  * Where those that go end with the input's last, an output's elements follow each other: a row, which a warp or a block
  * takes in together. Where one that stays is the last, 32 outputs lie side by side, and a block takes in a column for
  * each, eight elements at a time. Real numbers are totalled in FP32, or FP64 for those: many short sums, joined as a
- * tree, keep the digits that one long sum would lose. Whole numbers wrap, in uint64_t. LogSumExp goes over its elements
- * twice, first for the largest one, so that no exponential overflows. */
+ * tree, keep the digits that one long sum would lose; but a square beyond the range of FP32 is infinite here, and not
+ * on the CPU. Whole numbers wrap, in uint64_t. LogSumExp goes over its elements twice, first for the largest one, so that
+ * no exponential overflows. */
 #include "kernel.cuh"
 
 #include <type_traits>
@@ -80,7 +81,7 @@ struct parts {
     }
 };
 
-template <typename T, typename O> __global__ void rows_kernel(parts p, const T *x, T *out, O join) {
+template <typename T, typename O> CUDA__ROW_KERNEL rows_kernel(parts p, const T *x, T *out, O join) {
     using V = decltype(cuda__read(x));
     CUDA__EACH_ROW(row, p.outputs) {
         const T *from = x + p.start(row);
@@ -92,7 +93,8 @@ template <typename T, typename O> __global__ void rows_kernel(parts p, const T *
     }
 }
 
-#define COLUMN 8 /* threads that share an output */
+#define COLUMN 8    /* threads that share an output */
+#define LONG   1024 /* a column with more elements has a block of its own, unless there are enough columns */
 
 template <typename T, typename O> __global__ void columns_kernel(parts p, const T *x, T *out, O join) {
     using V = decltype(cuda__read(x));
@@ -118,7 +120,7 @@ template <typename T, typename O> __global__ void columns_kernel(parts p, const 
 }
 
 /* Infinities have no difference, hence the comparison. */
-template <typename T> __global__ void log_sum_exp_kernel(parts p, const T *x, T *out) {
+template <typename T> CUDA__ROW_KERNEL log_sum_exp_kernel(parts p, const T *x, T *out) {
     using V = decltype(cuda__read(x));
     CUDA__EACH_ROW(row, p.outputs) {
         const T *from = x + p.start(row);
@@ -158,8 +160,10 @@ static int read_parts(const struct cuda__call *call, enum finish finish, parts *
                          gone = onnx__reduce_part(x, reduce.axes, false);
     *ret = {onnx__count(out), reduce.count, cuda__walk_of<uint32_t>(&kept, size), cuda__walk_of<uint32_t>(&gone, size),
             finish};
-    *ret_side_by_side = kept.strides[kept.rank - 1] == (int64_t)size && kept.shape[kept.rank - 1] >= COLUMN &&
-                        gone.strides[gone.rank - 1] != (int64_t)size;
+    bool neighbours = kept.strides[kept.rank - 1] == (int64_t)size && kept.shape[kept.rank - 1] >= COLUMN &&
+                      gone.strides[gone.rank - 1] != (int64_t)size;
+    bool busy = ret->outputs >= (int64_t)call->device->multiprocessors * CUDA__WARP;
+    *ret_side_by_side = neighbours && (busy || ret->count <= LONG);
     return 0;
 }
 
