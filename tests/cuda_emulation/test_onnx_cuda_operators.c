@@ -209,6 +209,9 @@ static const struct subject ordering[] = {
 };
 
 static const struct subject normalising[] = {
+    {"Softmax", "x", "y", 13, .inputs = {X(FLOAT, 3, 3, 7, 40)}, Y(FLOAT, 3)},
+    {"Softmax", "x", "y", 13, .ints = {{"axis", 1}}, .inputs = {X(FLOAT, 3, 2, 1500, 5)}, Y(FLOAT, 3)},
+    {"LogSoftmax", "x", "y", 11, .ints = {{"axis", 1}}, .inputs = {X(FLOAT, 3, 4, 50, 33)}, Y(FLOAT, 3)},
     {"LayerNormalization", "x,s,b", "y,m,v", 17,
      .inputs = {X(FLOAT, 3, 3, 5, 64), {"s", FLOAT, 1, {64}}, {"b", FLOAT, 1, {64}}},
      .outputs = {{"y", FLOAT, 3}, {"m", FLOAT, 3}, {"v", FLOAT, 3}}},

@@ -71,7 +71,7 @@
     PLAIN("Less",             NUMBER,      less)                                                                       \
     PLAIN("LessOrEqual",      NUMBER,      less_or_equal)                                                              \
     PLAIN("Log",              TYPES_REAL,  log)                                                                        \
-    CHOOSY("LogSoftmax",      TYPES_FLOAT, log_softmax, softmax)                                                       \
+    PLAIN("LogSoftmax",       TYPES_FLOAT, log_softmax)                                                                \
     CHOOSY("LpPool",          TYPES_FLOAT, lp_pool, pool)                                                              \
     PLANNED("MatMul",         TYPES_PRODUCT, matmul)                                                                   \
     PLAIN("Max",              NUMBER,      max)                                                                        \
@@ -115,7 +115,7 @@
     PLAIN("Sin",              TYPES_REAL,  sin)                                                                        \
     PLAIN("Sinh",             TYPES_REAL,  sinh)                                                                       \
     PLAIN("Slice",            TYPES_ANY,   slice)                                                                      \
-    CHOOSY("Softmax",         TYPES_FLOAT, softmax, softmax)                                                           \
+    PLAIN("Softmax",          TYPES_FLOAT, softmax)                                                                    \
     PLAIN("Softplus",         TYPES_REAL,  softplus)                                                                   \
     PLAIN("Softsign",         TYPES_REAL,  softsign)                                                                   \
     PLAIN("SpaceToDepth",     TYPES_ANY,   space_to_depth)                                                             \
