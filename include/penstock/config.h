@@ -49,6 +49,8 @@ const struct config_property *config_kafka_properties(const struct config *cfg, 
  * masked. */
 void config_print(const struct config *cfg, FILE *out);
 void config_print_json(const struct config *cfg, FILE *out);
+/* One setting's value alone, masked if it is a secret, as text or as JSON; false: there is no such setting. */
+bool config_print_value(const struct config *cfg, const char *name, bool json, FILE *out);
 void config_print_markdown(FILE *out); /* docs/configuration.md */
 void config_print_man(FILE *out);      /* penstock.conf(5), as man(7) */
 

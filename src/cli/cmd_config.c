@@ -1,5 +1,8 @@
 /* penstock config: the effective settings, their check, the reference page and the manual page. */
 #include "cli_control.h"
+#include "penstock/nearest.h"
+
+enum { SETTINGS_MAX = 256 };
 
 enum { OPT_CHECK = CLI_OPT_OWN, OPT_CONNECT, OPT_MARKDOWN, OPT_MAN };
 
@@ -17,6 +20,21 @@ typedef void page_fn(FILE *out);
 
 static int print_page(page_fn *print) {
     print(stdout);
+    return CLI_OK;
+}
+
+/* Names as the table has them; `names` ends with NULL. */
+static int print_values(struct cli_context *ctx, char *const *names) {
+    for (; *names; names++) {
+        if (config_print_value(ctx->cfg, *names, ctx->json, stdout)) continue;
+        const char *all[SETTINGS_MAX];
+        struct config_info info;
+        size_t count = 0;
+        while (count < SETTINGS_MAX && config_info_at(count, &info)) all[count++] = info.name;
+        const char *meant = nearest_word(*names, all, count);
+        if (meant) return cli__usage(ctx, "there is no setting '%s'; did you mean '%s'?", *names, meant);
+        return cli__usage(ctx, "there is no setting '%s', or it is not set", *names);
+    }
     return CLI_OK;
 }
 
@@ -40,11 +58,12 @@ static int config_main(struct cli_context *ctx, int argc, char **argv) {
         default:
             return ctx->exit_code;
         }
-    if (optind < argc) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
+    if (optind < argc && (do_check || page)) return cli__usage(ctx, "unexpected argument '%s'", argv[optind]);
     if (do_connect && !do_check) return cli__usage(ctx, "--connect belongs to --check");
     if (page) return print_page(page);
     if (cli__begin(ctx) != 0) return ctx->exit_code;
     if (do_check) return cli__config_check(ctx, do_connect);
+    if (optind < argc) return print_values(ctx, argv + optind);
     if (ctx->json)
         config_print_json(ctx->cfg, stdout);
     else
@@ -55,10 +74,12 @@ static int config_main(struct cli_context *ctx, int argc, char **argv) {
 const struct cli_command cmd_config = {
     .name = "config",
     .summary = "Print or check the configuration",
-    .usage = "[OPTIONS]",
-    .about = "Prints the effective settings as INI, each with its source; secrets are masked.",
+    .usage = "[SECTION.KEY...] [OPTIONS]",
+    .about = "Prints the effective settings as INI, each with its source, or the values of those "
+             "that are named, a line each; secrets are masked.",
     .options = options,
     .examples = "penstock config -c /etc/penstock/penstock.ini --check\n"
-                "penstock config --json -s worker.count=4",
+                "penstock config --json -s worker.count=4\n"
+                "curl http://$(penstock config http.listen)/v2/health/ready",
     .run = config_main,
 };

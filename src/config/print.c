@@ -115,6 +115,13 @@ static void print_json_string(const char *s, FILE *out) {
     fputc('"', out);
 }
 
+static void print_json_value(const struct shown *shown, FILE *out) {
+    if (shown->type == CONFIG_INT || shown->type == CONFIG_BOOL)
+        fputs(shown->value, out);
+    else
+        print_json_string(shown->value, out);
+}
+
 static void print_json(void *self, const struct shown *shown) {
     struct printer *printer = self;
     bool first = !*printer->section;
@@ -124,10 +131,7 @@ static void print_json(void *self, const struct shown *shown) {
         fputc(',', printer->out);
     print_json_string(shown->key, printer->out);
     fputs(":{\"value\":", printer->out);
-    if (shown->type == CONFIG_INT || shown->type == CONFIG_BOOL)
-        fputs(shown->value, printer->out);
-    else
-        print_json_string(shown->value, printer->out);
+    print_json_value(shown, printer->out);
     fputs(",\"source\":", printer->out);
     print_json_string(shown->source, printer->out);
     fputc('}', printer->out);
@@ -138,6 +142,32 @@ void config_print_json(const struct config *cfg, FILE *out) {
     fputc('{', out);
     walk(cfg, print_json, &printer);
     fputs("}}\n", out);
+}
+
+struct asked {
+    FILE *out;
+    const char *name;
+    bool json, found;
+};
+
+static void print_if_asked(void *self, const struct shown *shown) {
+    struct asked *asked = self;
+    size_t section = strlen(shown->section);
+    if (strncmp(asked->name, shown->section, section) != 0 || asked->name[section] != '.' ||
+        strcmp(asked->name + section + 1, shown->key) != 0)
+        return;
+    if (asked->json)
+        print_json_value(shown, asked->out);
+    else
+        fputs(shown->value, asked->out);
+    fputc('\n', asked->out);
+    asked->found = true;
+}
+
+bool config_print_value(const struct config *cfg, const char *name, bool json, FILE *out) {
+    struct asked asked = {.out = out, .name = name, .json = json};
+    walk(cfg, print_if_asked, &asked);
+    return asked.found;
 }
 
 /* --- Markdown ----------------------------------------------------------------------------------------------------- */

@@ -229,6 +229,13 @@ class Cli(unittest.TestCase):
             with self.subTest(setting):
                 self.assertIn(word, self.call("config", "--check", "-s", setting, code=2).stderr)
 
+    def test_config_prints_the_values_that_are_named(self):
+        done = self.call("config", "store.url", "worker.count", "kafka.bootstrap.servers", "-s", "worker.count=7")
+        self.assertEqual(done.stdout, f"{self.redis.url}\n7\n{self.kafka.bootstrap}\n")
+        self.assertEqual(self.call("config", "worker.count", "store.prefix", "--json").stdout, '1\n"penstock:"\n')
+        self.assertNotIn("hidden", self.call("config", "store.password", "-s", "store.password=hidden").stdout)
+        self.assertIn("did you mean 'worker.count'", self.call("config", "worker.cuont", code=2).stderr)
+
     def test_config_check_tells_all_that_is_wrong_at_once(self):
         wrong = {"kafka.ssl.ca.location": "/nonexistent/ca.pem", "bus.dlq_topic": "penstock.events",
                  "bus.group": "penstock", "bus.control_topic": "a topic", "store.url": "redis:/x",
