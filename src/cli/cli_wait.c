@@ -12,10 +12,13 @@
 #include "penstock/clock.h"
 #include "penstock/loop.h"
 
-#define WINDOW       ((size_t)256)
-#define PAUSE_MIN_MS 5
-#define PAUSE_MAX_MS 500
-#define GIVE_UP_MS   10000
+#define WINDOW        ((size_t)256)
+#define PAUSE_MIN_MS  5
+#define PAUSE_MAX_MS  500
+#define GIVE_UP_MS    10000
+#define NOTE_AFTER_MS 3000
+
+#define WHERE_REFUSED "`penstock events --from-beginning --state rejected` tells of refused commands"
 
 struct waiting {
     struct cli_context *ctx;
@@ -25,6 +28,7 @@ struct waiting {
     size_t count;
     double progress; /* of the pending ones in the window, summed */
     struct cli_progress bar;
+    bool noted; /* that some have no record */
     struct arena arena;
 };
 
@@ -67,10 +71,18 @@ static int pass(struct waiting *w, struct err *err) {
 static int timed_out(const struct waiting *w, struct err *err) {
     size_t absent = w->wait->absent;
     if (w->wait->count == 1)
-        return err_set(err, ERR_TIMED_OUT_WAITING, "job %s has %s after %" PRId64 " ms", w->pending[0],
-                       absent ? "no record" : "not ended", w->wait->timeout_ms);
+        return err_set(err, ERR_TIMED_OUT_WAITING, "job %s has %s after %" PRId64 " ms%s", w->pending[0],
+                       absent ? "no record" : "not ended", w->wait->timeout_ms, absent ? "; " WHERE_REFUSED : "");
     return err_set(err, ERR_TIMED_OUT_WAITING, "%zu of %zu jobs have not ended after %" PRId64 " ms%s", w->count,
                    w->wait->count, w->wait->timeout_ms, absent ? " (some have no record)" : "");
+}
+
+/* A refused command leaves no record: whoever waits for one should not wonder for ever. */
+static void note_absent(struct waiting *w) {
+    if (w->noted || w->wait->absent == 0 || w->ctx->quiet || w->ctx->json) return;
+    w->noted = true;
+    cli__progress_clear(&w->bar);
+    fprintf(stderr, "%zu of the jobs have no record yet; %s\n", w->wait->absent, WHERE_REFUSED);
 }
 
 static int wait_all(struct waiting *w, struct err *err) {
@@ -83,6 +95,7 @@ static int wait_all(struct waiting *w, struct err *err) {
             last_answer = now;
         else if (err->class != ERR_CLASS_RETRY || now - last_answer > GIVE_UP_MS)
             return -1;
+        if (now - start > NOTE_AFTER_MS) note_absent(w);
         draw(w);
         if (w->count == 0) break;
         int64_t left = w->wait->timeout_ms ? start + w->wait->timeout_ms - now : PAUSE_MAX_MS;

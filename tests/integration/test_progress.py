@@ -59,6 +59,16 @@ class Progress(unittest.TestCase):
             self.assertEqual(term.end(), 0)
             self.assertNotIn("/3 ended", term.output)
 
+    def test_whoever_waits_for_a_refused_job_is_told_where_to_look(self):
+        args = [pt.penstock_path(), "submit", "--model", "gone", "--job-id", "refused-1", "--wait"]
+        waiting = pt.Process(args, folder / "refused.log", env=env)
+        pt.wait_for(lambda: "1 of the jobs have no record yet" in waiting.log(), 30, waiting.log)
+        waiting.kill9()
+        self.assertIn("refused-1", cli("events", "--from-beginning", "--state", "rejected").stdout)
+        done = pt.penstock("wait", "refused-1", "--timeout", "200", check=False, env=env)
+        self.assertEqual(done.returncode, 5)
+        self.assertIn("--state rejected", done.stderr)
+
     def test_where_no_terminal_is_a_line_comes_now_and_then(self):
         cli("submit", "--model", "echo", "--job-id", "later", "--not-before", "2999-01-01T00:00:00Z")
         args = [pt.penstock_path(), "wait", "later"]
