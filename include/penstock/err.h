@@ -64,7 +64,7 @@ enum err_class {
     X(ERR_STORE_FENCED, "store_fenced", RETRY, true, 503, "Redis was restarted or recovered; the process attaches again")                    \
     X(ERR_STORE_UNFIT, "store_unfit", FATAL, false, 500, "docs/operations.md lists the Redis settings that are required")                    \
     X(ERR_STORE_CORRUPT, "store_corrupt", FATAL, false, 500, "`penstock verify` compares Redis with the event log")                          \
-    X(ERR_BUS_UNAVAILABLE, "bus_unavailable", RETRY, true, 503, "is Kafka running at kafka.bootstrap.servers?")                              \
+    X(ERR_BUS_UNAVAILABLE, "bus_unavailable", RETRY, true, 503, "is Kafka at kafka.bootstrap.servers, with this security.protocol?")         \
     X(ERR_BUS_FATAL, "bus_fatal", FATAL, false, 503, "the Kafka client must be started afresh")                                              \
     X(ERR_COMMANDS_LOST, "commands_lost", FATAL, false, 500, "retention deleted unread commands; --accept-lost-commands goes on")            \
     X(ERR_UNSUPPORTED_MODEL, "unsupported_model", REJECT, false, 501, "the message names the node and operator")                             \

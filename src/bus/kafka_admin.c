@@ -41,7 +41,7 @@ static int check_results(struct bus__client *client, rd_kafka_event_t *event, st
                    *why = rd_kafka_topic_result_error_string(results[i]);
         if (code == RD_KAFKA_RESP_ERR_INVALID_CONFIG || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS ||
             code == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR || code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION ||
-            code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION || code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION)
             return err_set(err, ERR_CONFIG, "kafka create topic %s: %s", name, why ? why : rd_kafka_err2str(code));
         return bus__client_fail(client, code, err, "create topic %s", name);
     }

@@ -21,10 +21,11 @@
 #include "penstock/clock.h"
 #include "penstock/mem.h"
 
-#define DISCARD_MAX         256 /* messages a call while leaving */
-#define DISCARD_MS          10
-#define FIRST_ASSIGNMENT_MS 1000
-#define SEEK_MS             5000 /* up to librdkafka 2.0 a thousandth of it; a seek that takes longer is made again */
+#define DISCARD_MAX        256 /* messages a call while leaving */
+#define DISCARD_MS         10
+#define FIRST_ASSIGNMENT_S 1
+#define LEAVE_S            5
+#define SEEK_MS            5000 /* up to librdkafka 2.0 a thousandth of it; a seek that takes longer is made again */
 
 struct group_consumer {
     struct bus_consumer base;
@@ -36,6 +37,8 @@ struct group_consumer {
     bool astray;    /* the positions of what is assigned are to be asked for again */
     bool announced; /* an assignment, be it empty, was announced to us at least once */
     bool closing;   /* nothing is read and the user is not asked any more */
+    bool is_denied; /* the group or the topic, before anything was announced; librdkafka says it once and tries on */
+    struct err denied;
 };
 
 /* --- rebalancing -------------------------------------------------------------------------------------------------- */
@@ -176,7 +179,19 @@ static int on_event(void *self, const rd_kafka_message_t *event, struct err *err
     struct group_consumer *con = self;
     if (event->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
         return bus__inbox_fail_out_of_range(&con->inbox, event, ERR_COMMANDS_LOST, err);
-    return bus__client_fail_event(&con->inbox.client, event, err);
+    bus__client_fail_event(&con->inbox.client, event, err);
+    if (err->code == ERR_BUS_DENIED) {
+        con->is_denied = true;
+        con->denied = *err;
+    }
+    return -1;
+}
+
+/* As long as no assignment comes, what was denied is: an empty batch would say that all is well. */
+static int check_denied(const struct group_consumer *con, struct err *err) {
+    if (!con->is_denied || con->announced) return 0;
+    *err = con->denied;
+    return -1;
 }
 
 static int group_poll(struct bus_consumer *base, size_t max, int timeout_ms, struct bus_batch *ret, struct err *err) {
@@ -186,7 +201,8 @@ static int group_poll(struct bus_consumer *base, size_t max, int timeout_ms, str
         if (settle_pending(con, err) != 0 || (con->astray && set_right(con, err) != 0)) return -1;
         int64_t left_ms = deadline_ms - clock_mono_ms(&clock_system);
         if (bus__inbox_poll(&con->inbox, max, left_ms > 0 ? (int)left_ms : 0, on_event, con, ret, err) != 0) return -1;
-        if (ret->count > 0 || left_ms <= 0) return 0;
+        if (ret->count > 0) return 0;
+        if (left_ms <= 0) return check_denied(con, err);
     }
 }
 
@@ -237,9 +253,8 @@ static ssize_t discard_messages(struct group_consumer *con, int timeout_ms) {
 }
 
 /* Answers what stands in the queue until the first assignment was announced. */
-static bool wait_announced(struct group_consumer *con, int64_t deadline_ms) {
-    while (!con->announced && clock_mono_ms(&clock_system) < deadline_ms) discard_messages(con, DISCARD_MS);
-    return con->announced;
+static void wait_announced(struct group_consumer *con) {
+    while (!con->announced) discard_messages(con, DISCARD_MS);
 }
 
 /* librdkafka closes only after every assignment that it announced was answered, and does not count an answer that is
@@ -261,18 +276,19 @@ static void release(struct group_consumer *con) {
     free(con);
 }
 
-static void *leave_later(void *arg) {
+static void *leave(void *arg) {
     struct group_consumer *con = arg;
-    wait_announced(con, INT64_MAX);
+    wait_announced(con);
     leave_group(con);
     release(con);
     return NULL;
 }
 
-/* librdkafka 2.0 asserts when a member goes between joining and its first assignment (its issue 4312, mended in 2.3).
- * So that assignment is waited for: a moment here, since it mostly is on its way; and if the group waits for the
- * session of a dead member to end, or the broker is away, by a thread of its own, so that the caller need not. A
- * process that ends meanwhile takes the thread along, and the broker forgets the member by its session timeout. */
+/* librdkafka 2.0 asserts when a member goes between joining and its first assignment (its issue 4312, mended in 2.3), so that
+ * assignment is waited for, which may take long: if the group waits for the session of a dead member to end, or the
+ * broker is away. And it never finishes destroying a member whose topic was denied and granted again meanwhile. So a
+ * thread leaves, and the caller waits for it, but not for ever. A process that ends meanwhile takes the thread along, and
+ * the broker forgets the member by its session timeout. */
 static void group_free(struct bus_consumer *base) {
     struct group_consumer *con = (struct group_consumer *)base;
     con->closing = true;
@@ -281,16 +297,16 @@ static void group_free(struct bus_consumer *base) {
         rd_kafka_topic_partition_list_destroy(con->pending);
         con->pending = NULL;
     }
-    if (con->inbox.queue) {
-        pthread_t thread;
-        if (!wait_announced(con, clock_mono_ms(&clock_system) + FIRST_ASSIGNMENT_MS)) {
-            BUG_ON(pthread_create(&thread, NULL, leave_later, con) != 0);
-            pthread_detach(thread);
-            return;
-        }
-        leave_group(con);
+    if (!con->inbox.queue) {
+        release(con);
+        return;
     }
-    release(con);
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += con->announced ? LEAVE_S : FIRST_ASSIGNMENT_S;
+    pthread_t thread;
+    BUG_ON(pthread_create(&thread, NULL, leave, con) != 0);
+    if (pthread_timedjoin_np(thread, NULL, &deadline) != 0) pthread_detach(thread);
 }
 
 static const struct bus_consumer_ops group_ops = {

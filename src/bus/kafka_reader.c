@@ -30,6 +30,8 @@ static int on_event(void *self, const rd_kafka_message_t *event, struct err *err
         advance(rd, event->partition, event->offset);
         return 0;
     }
+    /* librdkafka looks for the group's coordinator, although nobody joins: who only reads needs no right to a group. */
+    if (event->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) return 0;
     if (event->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
         return bus__inbox_fail_out_of_range(&rd->inbox, event, ERR_BUS_FATAL, err);
     return bus__client_fail_event(&rd->inbox.client, event, err);

@@ -181,7 +181,8 @@ static void check_kafka(struct report *report, const struct bus_kafka_config *ka
             bus_kafka_reader(kafka, config_string(report->cfg, topics[i]), BUS_OFFSET_END, &reader, NULL, NULL, &err);
         take(report, rc, &err);
         if (rc == 0) bus_consumer_free(reader);
-        if (rc != 0 && err.code == ERR_BUS_UNAVAILABLE) return; /* the other topics would say the same */
+        if (rc != 0 && (err.code == ERR_BUS_UNAVAILABLE || !strstr(err.msg, config_string(report->cfg, topics[i]))))
+            return; /* no broker, or no login: the other topics would say the same */
     }
 }
 

@@ -35,6 +35,7 @@ from pathlib import Path
 
 SOURCE_DIR = Path(os.environ.get("PENSTOCK_SOURCE_DIR", Path(__file__).resolve().parents[2]))
 BUILD_DIR = Path(os.environ.get("PENSTOCK_BUILD_DIR", SOURCE_DIR / "build"))
+KEEP = os.environ.pop("PENSTOCK_KEEP", None)  # penstock itself takes such names for its settings
 EXIT_SKIP = 77
 POLL_SECONDS = 0.02
 
@@ -69,7 +70,7 @@ def wait_for(cond, deadline=30, what="the condition"):
 def temp_dir(name="penstock-test"):
     """A directory that is removed when the program ends."""
     path = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-    if not os.environ.get("PENSTOCK_KEEP"):
+    if not KEEP:
         atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
@@ -229,19 +230,20 @@ def redis_hash(redis, key):
 # --- Kafka ------------------------------------------------------------------------------------------------------------
 
 class Kafka:
-    """A real Apache Kafka, one node, through scripts/lib/kafka. `properties` are "name=value" for server.properties."""
+    """A real Apache Kafka, one node, through scripts/lib/kafka. `properties` are "name=value" for server.properties, `options`
+    more of the script's."""
 
-    def __init__(self, *properties):
+    def __init__(self, *properties, options=()):
         need_program("kcat", "kcat")
         self.dir = temp_dir("kafka")
         self.port, self.controller_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self.properties = properties
+        self.properties, self.options = properties, options
         self.start()
 
     def start(self):
         self.process = Process([SOURCE_DIR / "scripts/lib/kafka", "start", "--dir", self.dir, "--port", self.port,
-                                "--controller-port", self.controller_port, "--", *self.properties],
+                                "--controller-port", self.controller_port, *self.options, "--", *self.properties],
                                self.dir / "start.log")
         wait_for(self._ready, 180, lambda: f"Kafka is ready:\n{self.process.log()}")
 
