@@ -62,12 +62,16 @@ class Dashboard(node_tests.NodeTests):
         pt.wait_for(lambda: re.search(r"assigned \S+commands\[", process.log()), 60, process.log)
         return f"http://127.0.0.1:{port}", json.loads(made.stdout)["token"]
 
+    def browser_environment(self, url):
+        """What browser.mjs wants."""
+        return {"PENSTOCK_URL": url, "PENSTOCK_BROWSER_TOOLS": self.tools, "PENSTOCK_CHROMIUM": shutil.which("chromium"),
+                "PENSTOCK_SHOTS": str(pt.BUILD_DIR / "screenshots")}
+
     def environment(self):
         url = self.dev()
         guarded, token = self.guarded()
-        return {"PENSTOCK_URL": url, "PENSTOCK_GUARDED_URL": guarded, "PENSTOCK_TOKEN": token,
-                "PENSTOCK_BROWSER_TOOLS": self.tools, "PENSTOCK_CHROMIUM": shutil.which("chromium"),
-                "PENSTOCK_SHOTS": str(pt.BUILD_DIR / "screenshots"), "PENSTOCK_SAMPLES": str(pt.SOURCE_DIR / "models/digits/samples")}
+        return {**self.browser_environment(url), "PENSTOCK_GUARDED_URL": guarded, "PENSTOCK_TOKEN": token,
+                "PENSTOCK_SAMPLES": str(pt.SOURCE_DIR / "models/digits/samples")}
 
 
 if __name__ == "__main__":
