@@ -135,6 +135,8 @@ enum MHD_Result http__send(struct http_request *req);
 struct http_stream *http__stream_new(struct http *http);
 /* From any thread. False: the reader has gone or does not keep up, and the stream is over. */
 bool http__stream_write(struct http_stream *stream, const char *bytes, size_t len);
+/* What was written leaves: once for many pieces, since waking a connection costs more than a piece. Thread: any. */
+void http__stream_flush(struct http_stream *stream);
 void http__stream_end(struct http_stream *stream);                    /* after what was written */
 void http__stream_release(struct http_stream *stream);                /* the writer's reference */
 struct MHD_Response *http__stream_response(struct http_request *req); /* takes the connection's */

@@ -67,10 +67,12 @@ struct http_hub {
 /* --- followers: all under the lock ---------------------------------------------------------------------------------
  */
 
+/* Ends every turn: what was written leaves, those that are over go. */
 static void sweep(struct http_hub *hub, bool all) {
     for (struct follower **link = &hub->followers; *link;) {
         struct follower *f = *link;
         if (!f->over && !all) {
+            http__stream_flush(f->stream);
             link = &f->chain;
             continue;
         }

@@ -50,14 +50,29 @@ static void wake(struct http_stream *stream) {
     MHD_resume_connection(stream->mhd);
 }
 
+/* Under the lock. What was sent makes room before it is more than what waits: a reader that is never quite up to date
+ * would else make the buffer grow for as long as it stays. */
+static void make_room(struct http_stream *stream) {
+    if (stream->sent <= stream->waiting.len / 2) return;
+    stream->waiting.len -= stream->sent;
+    memmove(stream->waiting.data, stream->waiting.data + stream->sent, stream->waiting.len);
+    stream->sent = 0;
+}
+
 bool http__stream_write(struct http_stream *stream, const char *bytes, size_t len) {
     pthread_mutex_lock(&stream->lock);
+    make_room(stream);
     if (stream->waiting.len - stream->sent > WAITING_BYTES) stream->ended = true;
     bool open = !stream->ended && !stream->abandoned;
     if (open) buf_append(&stream->waiting, bytes, len);
-    wake(stream);
     pthread_mutex_unlock(&stream->lock);
     return open;
+}
+
+void http__stream_flush(struct http_stream *stream) {
+    pthread_mutex_lock(&stream->lock);
+    if (stream->waiting.len > stream->sent) wake(stream);
+    pthread_mutex_unlock(&stream->lock);
 }
 
 void http__stream_end(struct http_stream *stream) {
