@@ -33,7 +33,7 @@ struct store_config {
     int64_t retention_ms;                                   /* of terminal jobs; 0 = for ever */
     int64_t retention_by_state_ms[JOB_STATE_COUNT];         /* 0: as retention_ms */
     int64_t tombstone_ms;                                   /* how long a cancel waits for its create */
-    bool may_recover; /* a control process: it initialises an empty store and, after a Redis restart, bumps the epoch */
+    bool may_recover; /* a control process: it initialises an empty store and, after a Redis restart, begins an epoch */
     int max_crashes;  /* a job whose workers died this often fails as worker_lost */
     bool allow_unfit; /* tests only: skip the check of maxmemory-policy */
 };
@@ -44,6 +44,8 @@ void store_free(struct store *st); /* safe on NULL */
 /* Makes the scripts callable; calls do it by themselves when needed. A process that may not recover waits (RETRY
  * store_fenced) until one that may has opened the store. */
 int store_attach(struct store *st, struct err *err) MUSTCHECK;
+/* RETRY store_fenced, once, if another epoch rules than the one attached to: what scripts notice by themselves. */
+int store_check_epoch(struct store *st, struct err *err) MUSTCHECK;
 
 /* What a model, or everything, may do. PAUSED: nothing of it is claimed. DRAINING: what is queued is worked off,
  * nothing new is taken: creates for a draining model are refused as `draining`; while everything drains, ingest leaves
@@ -56,12 +58,10 @@ struct store_item {
     enum store_item_kind kind;
     struct job_source source;
     const char *job_id; /* REJECT: may be NULL */
-    const char *traceparent;
-    const char *key;
+    const char *traceparent, *key;
     size_t key_len; /* as they came, for the dead letter */
     const char *raw;
-    size_t raw_len;
-    size_t raw_size; /* before it was cut to raw_len */
+    size_t raw_len, raw_size; /* raw_size: before it was cut to raw_len */
     /* create */
     const char *model, *model_version;
     int priority, max_attempts;

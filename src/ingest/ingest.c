@@ -6,6 +6,7 @@
  * written. On assignment we seek to it. A member that lost a partition and still stores its last batch does no harm:
  * the script knows those offsets already, whoever was first. Kafka's own commit follows later and only feeds lag
  * metrics. A Redis that was restarted may lack its end; the first call after that is fenced, and then we seek again.
+ * A poll that brought nothing asks for the epoch instead: what is to be read again may be all that there is to read.
  * What breaks if changed: a seek to the committed offset, or none at all, skips commands after a Redis that lost its
  * last second; moving on past a batch that failed loses it. */
 #include "penstock/ingest.h"
@@ -269,14 +270,13 @@ static void go_back(struct ingest *ing) {
 int ingest_step(void *self, struct err *err) {
     struct ingest *ing = self;
     if (ing->item_count == 0 && (keep_pressure(ing, err) != 0 || take_batch(ing, err) != 0)) return -1;
-    if (ing->item_count == 0) {
-        drop_batch(ing);
-        return 0;
-    }
-    if (store_batch(ing, err) != 0) {
+    bool idle = ing->item_count == 0;
+    if (idle) drop_batch(ing);
+    if ((idle ? store_check_epoch(ing->st, err) : store_batch(ing, err)) != 0) {
         if (err->code == ERR_STORE_FENCED) go_back(ing);
         return -1;
     }
+    if (idle) return 0;
     commit_batch(ing);
     int done = (int)ing->item_count;
     drop_batch(ing);

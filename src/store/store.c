@@ -4,7 +4,7 @@
  * lacks a suffix. Whoever goes on writing as if nothing had happened mixes two histories. Design: `meta` holds the
  * store epoch and the run id of the Redis process that it was opened on. Attaching reads both and the run id that INFO
  * tells now, all on one connection, so that one process answers throughout. Equal: load the scripts of that epoch and
- * go on. Different: Redis was restarted, and only a control process (may_recover) may bump the epoch, after which
+ * go on. Different: Redis was restarted, and only a control process (may_recover) may begin another epoch, after which
  * everybody's scripts are unknown or fenced and everybody attaches anew. What breaks if changed: loading scripts before
  * the run ids were compared lets a process write into a Redis that has lost a suffix; doing it on a second connection
  * has the same effect when Redis restarts in between. */
@@ -128,7 +128,7 @@ static int check_rights(struct store *st, struct err *err) {
     return rc;
 }
 
-/* Bumps the epoch, unless another control process was faster. */
+/* Begins an epoch that nobody knows yet, unless another control process was faster. */
 static int recover(struct store *st, const char *epoch_seen, const char *run_id, struct err *err) {
     struct store__args args;
     redisReply *reply = NULL;
@@ -139,6 +139,7 @@ static int recover(struct store *st, const char *epoch_seen, const char *run_id,
     store__args_key(&args, st, "meta");
     store__args_str(&args, epoch_seen);
     store__args_str(&args, run_id);
+    store__args_str(&args, st->epoch);
     int rc = store__command(st, &args, &reply, err);
     if (rc == 0 && reply->type != REDIS_REPLY_STRING) rc = store__bad_reply("EVAL recover", err);
     if (rc == 0) snprintf(st->epoch, sizeof st->epoch, "%s", reply->str);
@@ -153,6 +154,15 @@ int store_check(struct store *st, struct err *err) {
     return check_rights(st, err);
 }
 
+int store_check_epoch(struct store *st, struct err *err) {
+    char epoch[64] = "", run_id[64] = "";
+    if (!st->attached) return 0;
+    if (read_meta(st, epoch, run_id, sizeof epoch, err) != 0) return -1;
+    if (strcmp(epoch, st->epoch) == 0) return 0;
+    st->attached = false;
+    return err_set(err, ERR_STORE_FENCED, "redis: the store epoch has changed (%.20s, not %s)", epoch, st->epoch);
+}
+
 int store_attach(struct store *st, struct err *err) {
     char run_id[64] = "", known_run_id[64] = "", epoch[64] = "";
     st->attached = false;
@@ -160,13 +170,14 @@ int store_attach(struct store *st, struct err *err) {
     uint64_t generation = st->conn->generation;
     if (check_rights(st, err) != 0) return -1;
     if (read_meta(st, epoch, known_run_id, sizeof epoch, err) != 0) return -1;
-    snprintf(st->epoch, sizeof st->epoch, "%.20s", epoch);
     if (!epoch[0] || strcmp(run_id, known_run_id) != 0) {
         if (!st->cfg.may_recover)
             return err_set(err, ERR_STORE_FENCED,
                            "redis was %s: waiting for a control process (`penstock serve`) to open the store",
                            epoch[0] ? "restarted" : "never opened");
         if (recover(st, epoch, run_id, err) != 0) return -1;
+    } else {
+        snprintf(st->epoch, sizeof st->epoch, "%.20s", epoch);
     }
     if (store__scripts_load(st, err) != 0) return -1;
     if (st->conn->generation != generation)

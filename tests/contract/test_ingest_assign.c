@@ -144,6 +144,15 @@ static void test_regression_2_ingest_reads_again_what_a_redis_that_was_emptied_h
     assert_int_equal(fx->err.code, ERR_STORE_FENCED);
     for (int i = 0; i < 3; i++) assert_int_equal(ingest_step(ing, &fx->err), 1);
     for (const char *id = "a\0b\0c\0"; *id; id += 2) assert_int_equal(fx_state(fx, id), JOB_STATE_QUEUED);
+    /* Nor does a command have to come that a script could refuse, and another process may have opened the store. */
+    assert_int_equal(ingest_step(ing, &fx->err), 0);
+    fx_redis(fx, "FLUSHALL");
+    struct store *other = fx_open(fx, &fx->cfg);
+    assert_int_equal(store_attach(other, &fx->err), 0);
+    store_free(other);
+    assert_int_equal(ingest_step(ing, &fx->err), -1);
+    assert_int_equal(fx->err.code, ERR_STORE_FENCED);
+    for (int i = 0; i < 3; i++) assert_int_equal(ingest_step(ing, &fx->err), 1);
     ingest_free(ing);
 }
 

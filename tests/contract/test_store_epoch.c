@@ -82,12 +82,13 @@ static void test_store_after_a_restart_waits_for_a_process_that_may_recover(void
     assert_error(&fx->err, ERR_STORE_FENCED, ERR_CLASS_RETRY, "restarted");
 
     assert_true(sweep_with_retries(fx, fx->st) > 0);
-    assert_int_equal(stats_of(fx).store_epoch, epoch + 1);
+    int64_t next = stats_of(fx).store_epoch;
+    assert_true(next > epoch);
     assert_int_equal(claim_with(fx, worker, &claims), 0);
     assert_int_equal(claims.count, 1);
     assert_string_equal(claims.jobs[0].job_id, "b");
     assert_int_equal(strtoll(before.token, NULL, 10), epoch);
-    assert_int_equal(strtoll(claims.jobs[0].token, NULL, 10), epoch + 1);
+    assert_int_equal(strtoll(claims.jobs[0].token, NULL, 10), next);
     /* The run of before goes on: its record came back with it, and its token is still the record's. */
     assert_int_equal(fx_renew(fx, "w1", &before), STORE_LEASE_HELD);
     assert_true(fx_finish(fx, "w1", &before, STORE_COMPLETED));
@@ -108,17 +109,19 @@ static void test_store_of_another_epoch_is_fenced_even_if_its_scripts_are_still_
     store_free(worker);
 }
 
-static void test_store_two_control_processes_bump_the_epoch_once(void **state) {
+static void test_store_two_control_processes_begin_one_epoch(void **state) {
     struct fx *fx = *state;
     struct store *other = fx_open(fx, &fx->cfg);
     assert_int_equal(store_attach(other, &fx->err), 0);
     int64_t epoch = stats_of(fx).store_epoch;
     test_redis_restart(fx->redis);
     sweep_with_retries(fx, fx->st);
+    int64_t next = stats_of(fx).store_epoch;
+    assert_true(next > epoch);
     sweep_with_retries(fx, other);
     assert_int_equal(sweep_with_retries(fx, fx->st), 0);
     assert_int_equal(sweep_with_retries(fx, other), 0);
-    assert_int_equal(stats_of(fx).store_epoch, epoch + 1);
+    assert_int_equal(stats_of(fx).store_epoch, next);
     store_free(other);
 }
 
@@ -149,6 +152,36 @@ static void test_store_that_was_emptied_fences_everybody(void **state) {
     sweep_with_retries(fx, fx->st);
     assert_int_equal(claim_with(fx, worker, &claims), 0);
     store_free(worker);
+}
+
+/* Whoever opens it may be a process that has just started and knows of no epoch. */
+static void test_store_that_was_emptied_and_opened_by_a_newcomer_fences_who_goes_on_running(void **state) {
+    struct fx *fx = *state;
+    struct store *worker = open_worker(fx);
+    struct store_claims claims;
+    fx_create(fx, "a");
+    assert_int_equal(claim_with(fx, worker, &claims), 0);
+    struct store_claimed before = claims.jobs[0];
+    fx_redis(fx, "FLUSHALL");
+    fx_reopen(fx);
+    fx_create(fx, "a");
+    assert_int_equal(claim_with(fx, worker, &claims), -1);
+    assert_error(&fx->err, ERR_STORE_FENCED, ERR_CLASS_RETRY, "epoch");
+    assert_int_equal(claim_with(fx, worker, &claims), 0);
+    assert_string_equal(claims.jobs[0].job_id, "a");
+    assert_true(strtoll(claims.jobs[0].token, NULL, 10) > strtoll(before.token, NULL, 10));
+    assert_int_equal(fx_renew(fx, "w1", &before), STORE_LEASE_LOST);
+    store_free(worker);
+}
+
+static void test_store_epoch_grows_though_the_clock_of_redis_is_behind(void **state) {
+    struct fx *fx = *state;
+    fx_redis(fx, "HSET penstock:meta run_id another store_epoch 9000000000000"); /* in the year 2255 */
+    fx_reopen(fx);
+    assert_int_equal(stats_of(fx).store_epoch, INT64_C(9000000000001));
+    fx_redis(fx, "FLUSHALL"); /* what it knew is known to the process still */
+    sweep_with_retries(fx, fx->st);
+    assert_int_equal(stats_of(fx).store_epoch, INT64_C(9000000000002));
 }
 
 /* --- away --------------------------------------------------------------------------------------------------------- */
@@ -356,9 +389,11 @@ int main(void) {
         FX_TEST(test_store_that_was_never_opened_keeps_workers_waiting),
         FX_TEST(test_store_after_a_restart_waits_for_a_process_that_may_recover),
         FX_TEST(test_store_of_another_epoch_is_fenced_even_if_its_scripts_are_still_cached),
-        FX_TEST(test_store_two_control_processes_bump_the_epoch_once),
+        FX_TEST(test_store_two_control_processes_begin_one_epoch),
         FX_TEST(test_store_whose_scripts_were_flushed_heals_by_itself),
         FX_TEST(test_store_that_was_emptied_fences_everybody),
+        FX_TEST(test_store_that_was_emptied_and_opened_by_a_newcomer_fences_who_goes_on_running),
+        FX_TEST(test_store_epoch_grows_though_the_clock_of_redis_is_behind),
         FX_TEST(test_store_tells_that_redis_is_away_and_goes_on_when_it_is_back),
         FX_TEST(test_store_cut_connection_is_made_anew),
         FX_TEST(test_store_that_does_not_answer_in_time_is_unavailable),

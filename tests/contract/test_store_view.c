@@ -170,7 +170,7 @@ static void test_stats_count_what_is_there(void **state) {
     assert_int_equal(stats.by_state[JOB_STATE_FAILED], 0);
     assert_int_equal(stats.outbox_entries, 3);
     assert_int_equal(stats.gseq, 15);
-    assert_int_equal(stats.store_epoch, 1);
+    assert_true(stats.store_epoch > 0);
     assert_int_equal(stats.timers, 4); /* three leases and one retention */
 }
 

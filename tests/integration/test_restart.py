@@ -70,6 +70,26 @@ class Restart(unittest.TestCase):
         self.close()
         self.assertNotIn("killed by signal", serve.log())
 
+    def test_redis_is_emptied_while_everybody_goes_on_running(self):
+        serve = self.open("emptied", 1000)
+        pt.wait_for(lambda: self.house.state("emptied-0") == "completed", 30, "the first job has ended")
+        self.house.job_events("emptied-0")  # they are in Kafka
+        redis.wipe()
+        self.house.wait_count("completed", self.count, 90)  # the commands are read again, all of them
+        self.assertTrue(serve.alive(), serve.log())
+        self.assertNotIn("killed by signal", serve.log())
+        pt.wait_for(lambda: pt.redis_cli(redis, "XLEN", f"{self.house.prefix}outbox") == "0", 30, "the outbox is empty")
+        lives = {}
+        for event in self.house.events():
+            lives.setdefault(event.job_id, []).append(event)
+        for job_id, events in lives.items():
+            self.assertEqual([event.to for event in events][-3:], flow.LIFE, job_id)
+            tokens = [tuple(map(int, event.value["token"].split("-"))) for event in events if event.to == "running"]
+            self.assertEqual(tokens, sorted(set(tokens)), f"{job_id}: tokens grow, also beyond what Redis has forgotten")
+        self.assertEqual(len(lives), self.count)
+        self.assertEqual([event.to for event in lives["emptied-0"]], 2 * flow.LIFE)
+        self.house.stop()
+
     def test_kafka_is_killed_and_started_under_load(self):
         serve = self.open("kafka", 2000)
         self.wait_middle()

@@ -14,7 +14,7 @@
 #include "penstock/mem.h"
 #include "testlib.h"
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 #define POLL_MS     100
 
 const struct bus_topic bus_cases_topics[] = {

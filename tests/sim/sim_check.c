@@ -60,8 +60,10 @@ static void see_claimed(struct sim_world *world, const redisReply *rows) {
             sim_world__fail(world, "claim gave out %s with token %s", id->str, token->str);
             return;
         }
-        if ((epoch << 40) + n <= world->last_token) sim_world__fail(world, "token %s does not grow", token->str);
-        world->last_token = (epoch << 40) + n;
+        if (epoch < world->last_epoch || (epoch == world->last_epoch && n <= world->last_n))
+            sim_world__fail(world, "token %s does not grow", token->str);
+        world->last_epoch = epoch;
+        world->last_n = n;
         snprintf(job->token, sizeof job->token, "%s", token->str);
     }
 }

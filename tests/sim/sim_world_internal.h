@@ -100,8 +100,8 @@ struct sim_world {
     size_t job_count; /* that were named in a command */
     struct sim_command commands[SIM_COMMANDS_MAX];
     size_t command_count;
-    uint64_t last_token;
-    struct store *eye; /* a reliable connection, for looking */
+    uint64_t last_epoch, last_n; /* of the newest token */
+    struct store *eye;           /* a reliable connection, for looking */
     struct arena arena;
     struct sim_result *result;
 };
