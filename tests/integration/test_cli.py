@@ -106,10 +106,13 @@ class Cli(unittest.TestCase):
 
     def test_list_by_state_and_model(self):
         self.call("submit", "--model", "solo", "--job-id", "listed", "--count", "3", "--wait")
-        jobs = [json.loads(line) for line in self.call("list", "--all", "--json", "--state", "completed", "--model",
-                                                       "solo").stdout.splitlines()]
-        self.assertLessEqual({"listed-1", "listed-2", "listed-3"}, {job["job_id"] for job in jobs})  # other tests use it, too
-        self.assertEqual({(job["state"], job["model"]) for job in jobs}, {("completed", "solo")})
+        self.call("submit", "--model", "solo", "--job-id", "listed-failed", "--param", "fake_fail=invalid_input", "--wait", code=1)
+        everything, jobs = ([json.loads(line) for line in self.call("list", "--all", "--json", *filters).stdout.splitlines()]
+                            for filters in ([], ["--state", "completed", "--model", "solo"]))
+        ids = [job["job_id"] for job in jobs]
+        self.assertEqual(sorted(ids), sorted(job["job_id"] for job in everything  # those of other tests, too
+                                             if (job["state"], job["model"]) == ("completed", "solo")))
+        self.assertEqual([job_id for job_id in sorted(ids) if job_id.startswith("listed")], ["listed-1", "listed-2", "listed-3"])
         self.assertIn("listed-1", self.call("list", "--model", "solo").stdout)
         self.call("list", "--state", "finished", code=2)
 
