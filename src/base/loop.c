@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "penstock/fnv.h"
 #include "penstock/log.h"
 
 #define BACKOFF_MIN_MS 10
@@ -34,11 +35,11 @@ void loop_sleep(int64_t ms) {
     }
 }
 
-/* FNV-1a over everything but digits. */
+/* Of everything but digits. */
 static uint64_t digest_of(const char *text) {
-    uint64_t digest = 0xcbf29ce484222325u;
+    uint64_t digest = FNV1A;
     for (; *text; text++)
-        if (!isdigit((unsigned char)*text)) digest = (digest ^ (unsigned char)*text) * 0x100000001b3u;
+        if (!isdigit((unsigned char)*text)) digest = fnv1a(digest, text, 1);
     return digest;
 }
 

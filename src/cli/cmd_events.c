@@ -10,6 +10,7 @@
 
 #include "cli_control.h"
 #include "penstock/clock.h"
+#include "penstock/fnv.h"
 #include "penstock/loop.h"
 
 #define POLL_MAX   500
@@ -63,20 +64,13 @@ static void print_line(const struct trail *trail, const struct job_event *ev) {
     putchar('\n');
 }
 
-/* FNV-1a; never 0. */
-static uint64_t digest_of(const char *text) {
-    uint64_t digest = 0xcbf29ce484222325u;
-    for (; *text; text++) digest = (digest ^ (unsigned char)*text) * 0x100000001b3u;
-    return digest | 1;
-}
-
 /* *ret: is the event's job one of --model? A job whose record has gone, and whose creation was not read, is not. */
 static int is_of_model(struct trail *trail, const struct job_event *ev, struct arena *arena, bool *ret,
                        struct err *err) {
     struct job_record rec;
     *ret = !trail->model || (ev->model && strcmp(ev->model, trail->model) == 0);
     if (!trail->model || !ev->job_id) return 0;
-    uint64_t digest = digest_of(ev->job_id);
+    uint64_t digest = fnv1a(FNV1A, ev->job_id, strlen(ev->job_id)) | 1; /* never 0 */
     struct known *known = &trail->known[(digest >> 1) & (JOBS_KNOWN - 1)];
     if (!ev->model && known->job == digest) {
         *ret = known->of_model;

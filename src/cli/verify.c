@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "penstock/clock.h"
+#include "penstock/fnv.h"
 #include "penstock/store_policy.h"
 #include "penstock/wire.h"
 
@@ -80,12 +81,8 @@ void cli__verify_late(struct cli_verify *v, enum cli_verify_check check, const c
         v->late++;
 }
 
-/* FNV-1a. Only accidents are to be noticed, and of those one in 2^64 may pass. */
-uint64_t cli__verify_digest(const void *bytes, size_t len) {
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < len; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(1099511628211);
-    return hash;
-}
+/* Only accidents are to be noticed, and of those one in 2^64 may pass. */
+uint64_t cli__verify_digest(const void *bytes, size_t len) { return fnv1a(FNV1A, bytes, len); }
 
 /* --- histories -----------------------------------------------------------------------------------------------------
  */

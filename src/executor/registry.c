@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "executor_internal.h"
+#include "penstock/fnv.h"
 #include "penstock/job.h"
 #include "penstock/mem.h"
 #include "penstock/wire_config.h"
@@ -169,9 +170,7 @@ static struct model_entry *list_append(struct model_list *list, const char *name
 static uint64_t stamp_of(const struct stat *st) {
     const uint64_t parts[] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
                               (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec};
-    uint64_t hash = 14695981039346656037u; /* FNV-1a, by words */
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) hash = (hash ^ parts[i]) * 1099511628211u;
-    return hash | 1;
+    return fnv1a(FNV1A, parts, sizeof parts) | 1;
 }
 
 /* A version folder of an ONNX model must hold its file now: a load that fails later would find jobs waiting for it. */

@@ -18,6 +18,7 @@
 
 #include "http_internal.h"
 #include "penstock/clock.h"
+#include "penstock/fnv.h"
 
 #define REMEMBERED ((size_t)1 << 17) /* entries, of 48 bytes; memory that is not used yet is not there yet */
 #define SERIES_MAX 256
@@ -85,9 +86,9 @@ void http__tally_free(struct http_tally *tally) {
 /* FNV-1a from a seed that nobody outside knows, then MurmurHash3's last step, so that the low bits depend on all. */
 static uint64_t key_of(const struct http_tally *tally, char kind, const char *text, int64_t a, int64_t b) {
     uint64_t hash = tally->seed ^ (uint64_t)kind;
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    hash = (hash ^ (uint64_t)a) * 0x100000001b3u;
-    hash = (hash ^ (uint64_t)b) * 0x100000001b3u;
+    hash = fnv1a(hash, text, strlen(text));
+    hash = fnv1a(hash, &a, sizeof a);
+    hash = fnv1a(hash, &b, sizeof b);
     hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
     hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;
     return hash ^ hash >> 33;

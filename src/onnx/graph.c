@@ -15,13 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "penstock/fnv.h"
+
 /* --- names ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_name(const char *name) { /* FNV-1a */
-    uint64_t hash = 14695981039346656037u;
-    for (; *name; name++) hash = (hash ^ (uint8_t)*name) * 1099511628211u;
-    return hash;
-}
+static uint64_t hash_name(const char *name) { return fnv1a(FNV1A, name, strlen(name)); }
 
 static void index_name(struct onnx_model *model, int number) {
     size_t mask = model->name_slot_count - 1;

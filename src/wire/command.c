@@ -21,13 +21,12 @@
 #include <string.h>
 
 #include "penstock/clock.h"
+#include "penstock/fnv.h"
 
 #define REASON_MAX_CHARS   256
 #define VERSION_MAX_DIGITS 20
 #define LABEL_MAX_CHARS    63
 #define TIME_MAX_CHARS     64
-#define FNV_OFFSET         UINT64_C(14695981039346656037) /* FNV-1a, 64 bits */
-#define FNV_PRIME          UINT64_C(1099511628211)
 
 static const char *const type_names[] = {[WIRE_COMMAND_CREATE] = "create",
                                          [WIRE_COMMAND_CANCEL] = "cancel",
@@ -212,21 +211,17 @@ static int check_params(const json_t *body, struct err *err) {
     return 0;
 }
 
-static void hash_bytes(uint64_t *hash, const void *bytes, size_t len) {
-    for (size_t i = 0; i < len; i++) *hash = (*hash ^ ((const unsigned char *)bytes)[i]) * FNV_PRIME;
-}
-
 /* What must be equal for jobs to share a batch. */
 static void make_signature(const struct wire__tensor *tensors, size_t count, struct arena *arena,
                            struct job_command *cmd) {
-    uint64_t hash = FNV_OFFSET;
-    if (cmd->model_version) hash_bytes(&hash, cmd->model_version, strlen(cmd->model_version) + 1);
+    uint64_t hash = FNV1A;
+    if (cmd->model_version) hash = fnv1a(hash, cmd->model_version, strlen(cmd->model_version) + 1);
     for (size_t i = 0; i < count; i++) {
         const struct wire__tensor *tensor = &tensors[i];
-        hash_bytes(&hash, tensor->name, strlen(tensor->name) + 1);
-        hash_bytes(&hash, &tensor->datatype, sizeof tensor->datatype);
-        hash_bytes(&hash, &tensor->rank, sizeof tensor->rank);
-        hash_bytes(&hash, tensor->shape, (size_t)tensor->rank * sizeof tensor->shape[0]);
+        hash = fnv1a(hash, tensor->name, strlen(tensor->name) + 1);
+        hash = fnv1a(hash, &tensor->datatype, sizeof tensor->datatype);
+        hash = fnv1a(hash, &tensor->rank, sizeof tensor->rank);
+        hash = fnv1a(hash, tensor->shape, (size_t)tensor->rank * sizeof tensor->shape[0]);
     }
     cmd->signature = arena_printf(arena, "%016" PRIx64, hash);
 }

@@ -17,7 +17,7 @@ ORDER = ["base", "config", "artifact", "image", "job", "wire", "bus", "store", "
 # Headers that are not called after their module. executor.h is the plug-in ABI: types and tensor.h alone, no code, which
 # wire fills and onnx implements; so it stands with base's headers. A test below holds it to that.
 MODULE_OF = {
-    **dict.fromkeys(["err", "clock", "log", "mem", "buf", "loop", "tensor", "nearest", "executor", "beneath", "uuid", "sha256"], "base"),
+    **dict.fromkeys(["err", "clock", "log", "mem", "buf", "loop", "tensor", "nearest", "executor", "beneath", "uuid", "sha256", "fnv"], "base"),
     "wire_config": "wire", "wire_infer": "wire", "wire_json": "wire", "bus_kafka": "bus", "store_view": "store", "store_outbox": "store", "store_policy": "store", "store_watch": "store", "registry": "executor", "worker_models": "worker", "onnx_report": "onnx", "onnx_backend": "onnx",
 }
 

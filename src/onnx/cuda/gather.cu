@@ -30,6 +30,15 @@ static numbers numbers_of(const struct cuda__call *call) {
     return {call->in[1], call->step->in[1]->datatype == DATATYPE_INT64, call->device->fault, call->number};
 }
 
+/* Launches what moves an output in chunks of so many bytes: launch(word, index, words in all, words of a chunk). */
+template <typename F> static int with_words(const struct cuda__call *call, int64_t chunk, F launch) {
+    int64_t size = (int64_t)cuda__word_of(chunk), n = (int64_t)call->step->out[0]->size_bytes / size;
+    if (n == 0) return 0;
+    return cuda__with_word((size_t)size, [&](auto word) {
+        return cuda__with_index(n, [&](auto index) { return launch(word, index, n, chunk / size); });
+    });
+}
+
 /* --- Gather ------------------------------------------------------------------------------------------------------ */
 
 /* The output seen as [outer, count, chunk]. */
@@ -48,17 +57,12 @@ extern "C" int cuda__gather_launch(const struct cuda__call *call, struct err *er
     int axis;
     if (onnx__step_axis(call->step, onnx__step_int(call->step, "axis", 0), x->rank, &axis, err) != 0) return -1;
     int64_t chunk = onnx__shape_product(x, axis + 1, x->rank) * (int64_t)datatype_size(x->datatype);
-    int64_t size = (int64_t)cuda__word_of(chunk), n = (int64_t)call->step->out[0]->size_bytes / size;
-    if (n == 0) return 0;
-    return cuda__with_word((size_t)size, [&](auto word) {
-        return cuda__with_index(n, [&](auto index) {
-            using W = typename decltype(word)::type;
-            using I = typename decltype(index)::type;
-            return cuda__launch(call, err, gather_kernel<W, I>, cuda__blocks(call, n), CUDA__BLOCK, n,
-                                cuda__divider<I>::of(onnx__count(call->step->in[1])),
-                                cuda__divider<I>::of(chunk / size), x->shape[axis], numbers_of(call),
-                                (const W *)call->in[0], (W *)call->out[0]);
-        });
+    return with_words(call, chunk, [&](auto word, auto index, int64_t n, int64_t words) {
+        using W = typename decltype(word)::type;
+        using I = typename decltype(index)::type;
+        return cuda__launch(call, err, gather_kernel<W, I>, cuda__blocks(call, n), CUDA__BLOCK, n,
+                            cuda__divider<I>::of(onnx__count(call->step->in[1])), cuda__divider<I>::of(words),
+                            x->shape[axis], numbers_of(call), (const W *)call->in[0], (W *)call->out[0]);
     });
 }
 
@@ -267,16 +271,12 @@ extern "C" int cuda__gather_nd_launch(const struct cuda__call *call, struct err 
     struct onnx__tuples read;
     if (onnx__tuples_read(call->step, onnx__step_int(call->step, "batch_dims", 0), &read, err) != 0) return -1;
     int64_t chunk = read.chunk * (int64_t)datatype_size(call->step->in[0]->datatype);
-    int64_t size = (int64_t)cuda__word_of(chunk), n = (int64_t)call->step->out[0]->size_bytes / size;
-    if (n == 0) return 0;
-    return cuda__with_word((size_t)size, [&](auto word) {
-        return cuda__with_index(n, [&](auto index) {
-            using W = typename decltype(word)::type;
-            using I = typename decltype(index)::type;
-            return cuda__launch(call, err, gather_nd_kernel<W, I>, cuda__blocks(call, n), CUDA__BLOCK, n,
-                                cuda__divider<I>::of(chunk / size), tuples_of(call, &read), (const W *)call->in[0],
-                                (W *)call->out[0]);
-        });
+    return with_words(call, chunk, [&](auto word, auto index, int64_t n, int64_t words) {
+        using W = typename decltype(word)::type;
+        using I = typename decltype(index)::type;
+        return cuda__launch(call, err, gather_nd_kernel<W, I>, cuda__blocks(call, n), CUDA__BLOCK, n,
+                            cuda__divider<I>::of(words), tuples_of(call, &read), (const W *)call->in[0],
+                            (W *)call->out[0]);
     });
 }
 
@@ -319,16 +319,11 @@ extern "C" int cuda__reverse_sequence_launch(const struct cuda__call *call, stru
     const struct tensor *x = call->step->in[0];
     bool batch_first = onnx__step_int(call->step, "batch_axis", 1) == 0;
     int64_t chunk = onnx__shape_product(x, 2, x->rank) * (int64_t)datatype_size(x->datatype);
-    int64_t size = (int64_t)cuda__word_of(chunk), n = (int64_t)x->size_bytes / size;
-    if (n == 0) return 0;
-    return cuda__with_word((size_t)size, [&](auto word) {
-        return cuda__with_index(n, [&](auto index) {
-            using W = typename decltype(word)::type;
-            using I = typename decltype(index)::type;
-            return cuda__launch(call, err, reverse_kernel<W, I>, cuda__blocks(call, n), CUDA__BLOCK, n,
-                                cuda__divider<I>::of(x->shape[1]), cuda__divider<I>::of(chunk / size), batch_first,
-                                x->shape[batch_first ? 1 : 0], numbers_of(call), (const W *)call->in[0],
-                                (W *)call->out[0]);
-        });
+    return with_words(call, chunk, [&](auto word, auto index, int64_t n, int64_t words) {
+        using W = typename decltype(word)::type;
+        using I = typename decltype(index)::type;
+        return cuda__launch(call, err, reverse_kernel<W, I>, cuda__blocks(call, n), CUDA__BLOCK, n,
+                            cuda__divider<I>::of(x->shape[1]), cuda__divider<I>::of(words), batch_first,
+                            x->shape[batch_first ? 1 : 0], numbers_of(call), (const W *)call->in[0], (W *)call->out[0]);
     });
 }
